@@ -1,0 +1,28 @@
+"""U-Lite, a segmentation network of fewer than a million parameters, as a MONAI network and MONAI bundles.
+
+Importing this package makes `from monai.networks.nets import ULite` work and lets a bundle's configuration say
+`"_target_": "ULite"`. For research use only; not for diagnosis.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ulite_monai.registration import register_with_monai
+
+if TYPE_CHECKING:
+    from ulite_monai.networks import ULite as ULite
+
+__version__ = "0.1.0"
+__all__ = ["ULite", "__version__"]
+
+register_with_monai()
+
+
+def __getattr__(name: str) -> Any:
+    # Torch and MONAI take seconds to import; `ulite --help` shouldn't wait for them.
+    if name == "ULite":
+        from ulite_monai.networks import ULite
+
+        return ULite
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,212 @@
+"""Cases: what there is to train on or to segment, found in the layouts that people have."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ulite_monai.errors import InputError
+
+__all__ = ["Case", "case_items", "find_cases", "find_labelled_cases", "stem"]
+
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+SUFFIXES = VOLUME_SUFFIXES + IMAGE_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Case:
+    """One volume or image to segment, or to train on.
+
+    Attributes:
+        id: what the outputs are named by; never anything of the patient.
+        image: the file of each channel, or the one folder of a DICOM series.
+        label: the label's file, where there is one.
+    """
+
+    id: str
+    image: tuple[Path, ...]
+    label: Path | None = None
+
+    def item(self) -> dict[str, Any]:
+        """The case as MONAI's transforms take it: `image` (a path, or a list for several channels), `label`, `case_id`."""
+        paths = [str(p) for p in self.image]
+        item: dict[str, Any] = {"image": paths[0] if len(paths) == 1 else paths, "case_id": self.id}
+        if self.label is not None:
+            item["label"] = str(self.label)
+        return item
+
+
+def case_items(cases: Iterable[Case]) -> list[dict[str, Any]]:
+    """The cases as a MONAI data list."""
+    return [case.item() for case in cases]
+
+
+def stem(path: Path) -> str:
+    """The name of a file without its suffix (`.nii.gz` is one suffix), or the name of a folder."""
+    lower = path.name.lower()
+    for suffix in SUFFIXES:
+        if lower.endswith(suffix):
+            return path.name[: -len(suffix)]
+    return path.name
+
+
+def find_cases(path: str | Path) -> list[Case]:
+    """The cases to segment at `path`.
+
+    Args:
+        path: a volume or image file; a data list (JSON: Decathlon's `dataset.json`, or a list or `testing` /
+            `validation` / `training` lists of `{"image": ...}`); a folder in Decathlon's or nnU-Net's layout (its
+            `imagesTs`, else `imagesTr`); a folder of files, searched recursively; a folder of DICOM files.
+
+    Returns:
+        Cases ordered by id.
+
+    Raises:
+        InputError: When nothing is there, or when two inputs would write the same output.
+    """
+    root = Path(path).expanduser()
+    if not root.exists():
+        raise InputError(f"{root}: no such file or folder.")
+    if root.is_file():
+        cases = _from_datalist(root) if root.suffix == ".json" else [_from_file(root)]
+    else:
+        cases = list(_from_folder(root))
+    if not cases:
+        raise InputError(f"{root}: holds no volume or image that can be read ({', '.join(SUFFIXES)}, DICOM).")
+    return _unique(cases)
+
+
+def find_labelled_cases(dataset_dir: str | Path | None) -> list[Case]:
+    """The cases to train on below `dataset_dir`, each with its label.
+
+    Args:
+        dataset_dir: a folder in Decathlon's layout: `dataset.json` with a `training` list, or `imagesTr` and
+            `labelsTr` with files of the same names. An image may be a folder of DICOM files; nnU-Net's `_0000`,
+            `_0001` name the channels of a case.
+
+    Returns:
+        Cases ordered by id.
+
+    Raises:
+        InputError: When the folder or a label is missing.
+    """
+    if not dataset_dir:
+        raise InputError("dataset_dir is not set: give the folder of your labelled volumes, --dataset_dir DIR.")
+    root = Path(dataset_dir).expanduser()
+    if not root.is_dir():
+        raise InputError(f"{root}: dataset_dir is not a folder; give one with dataset.json, or imagesTr and labelsTr.")
+    datalist = root / "dataset.json"
+    if datalist.is_file():
+        cases = _from_datalist(datalist, keys=("training",))
+        unlabelled = [case for case in cases if case.label is None or not case.label.exists()]
+        missing = [case for case in cases if not all(p.exists() for p in case.image)]
+        if missing:
+            raise InputError(f"{missing[0].image[0]}: the image of case {missing[0].id} in {datalist} doesn't exist.")
+    else:
+        images, labels = root / "imagesTr", root / "labelsTr"
+        if not (images.is_dir() and labels.is_dir()):
+            raise InputError(f"{root}: holds neither dataset.json nor the folders imagesTr and labelsTr.")
+        found = {stem(p): p for p in sorted(labels.iterdir()) if _is_readable(p)}
+        cases = [Case(c.id, c.image, found.get(c.id)) for c in _from_folder(images)]
+        unlabelled = [case for case in cases if case.label is None]
+    if unlabelled:
+        first = unlabelled[0]
+        raise InputError(
+            f"{first.image[0]}: no label for this image ({len(unlabelled)} of {len(cases)} images lack theirs); "
+            f"add {first.label or root / 'labelsTr' / (first.id + '.nii.gz')} or take the image out."
+        )
+    if not cases:
+        raise InputError(f"{root}: holds no labelled cases.")
+    return _unique(cases)
+
+
+def _is_readable(path: Path) -> bool:
+    return not path.name.startswith(".") and path.name.lower().endswith(SUFFIXES)
+
+
+def _from_file(path: Path) -> Case:
+    if path.name.lower().endswith(".img") and path.with_suffix(".hdr").exists():
+        path = path.with_suffix(".hdr")
+    return Case(stem(path), (path,))
+
+
+def _from_folder(root: Path) -> Iterator[Case]:
+    for layout in ("imagesTs", "imagesTr"):
+        if (root / layout).is_dir():
+            yield from _from_folder(root / layout)
+            return
+    files = sorted(p for p in root.rglob("*") if p.is_file() and _is_readable(p))
+    yield from _join_channels(root, files)
+    for folder in sorted({root, *(p for p in root.rglob("*") if p.is_dir())}):
+        if _is_dicom_folder(folder):
+            name = folder.name if folder == root else folder.relative_to(root).as_posix()
+            yield Case(name, (folder,))
+
+
+def _join_channels(root: Path, files: list[Path]) -> Iterator[Case]:
+    """nnU-Net names the channels of a case `_0000`, `_0001`; a group without `_0000` is no such case."""
+    channels: dict[str, dict[str, Path]] = defaultdict(dict)
+    for file in files:
+        name = (file.parent / stem(file)).relative_to(root).as_posix()
+        base, _, number = name.rpartition("_")
+        if base and len(number) == 4 and number.isdigit():
+            channels[base][number] = file
+        else:
+            yield Case(name, (file,))
+    for base, group in channels.items():
+        numbers = sorted(group)
+        if numbers == [f"{i:04d}" for i in range(len(numbers))]:
+            yield Case(base, tuple(group[n] for n in numbers))
+        else:
+            yield from (Case(f"{base}_{n}", (group[n],)) for n in numbers)
+
+
+def _is_dicom_folder(folder: Path) -> bool:
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and not file.name.startswith(".") and not _is_readable(file):
+            with file.open("rb") as handle:
+                if handle.read(132)[128:] == b"DICM" and file.name != "DICOMDIR":
+                    return True
+    return False
+
+
+def _from_datalist(path: Path, keys: tuple[str, ...] = ("testing", "validation", "training")) -> list[Case]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: is not valid JSON ({error}).") from None
+    if isinstance(content, dict):
+        entries = next((content[key] for key in keys if content.get(key)), None)
+    else:
+        entries = content
+    if not isinstance(entries, list):
+        raise InputError(f"{path}: has none of the lists {', '.join(keys)}.")
+    return [_from_entry(path, entry) for entry in entries]
+
+
+def _from_entry(datalist: Path, entry: Any) -> Case:
+    if isinstance(entry, str):
+        entry = {"image": entry}
+    if not isinstance(entry, dict) or "image" not in entry:
+        raise InputError(f"{datalist}: an entry has no image: {entry!r}.")
+    images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
+    paths = tuple(datalist.parent / p for p in images)
+    label = datalist.parent / entry["label"] if entry.get("label") else None
+    return Case(str(entry.get("case_id") or stem(paths[0])), paths, label)
+
+
+def _unique(cases: list[Case]) -> list[Case]:
+    seen: dict[str, Case] = {}
+    for case in cases:
+        twin = seen.setdefault(case.id, case)
+        if twin is not case:
+            raise InputError(
+                f"{twin.image[0]} and {case.image[0]} would both be case {case.id!r} and write the same file; "
+                "rename one of them."
+            )
+    return sorted(cases, key=lambda case: case.id)

@@ -1,0 +1,182 @@
+"""Building blocks of U-Lite, for 2D and 3D."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from monai.networks.layers.factories import Conv
+from monai.networks.layers.utils import get_act_layer, get_dropout_layer, get_norm_layer
+from torch import nn
+
+from ulite_monai.networks.resampling import max_pool, upsample_nearest
+
+__all__ = ["AxialDepthwise", "Bottleneck", "DecoderBlock", "EncoderBlock"]
+
+
+class AxialDepthwise(nn.Module):
+    """The input plus one 1D depthwise convolution along each axis of it (axial depthwise convolution).
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: channels of input and output.
+        kernel_size: odd kernel size, one per axis.
+        dilation: dilation of every kernel. Defaults to 1.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int, kernel_size: Sequence[int], dilation: int = 1) -> None:
+        super().__init__()
+        self.spatial_dims = spatial_dims
+        self.convs = nn.ModuleList()
+        for axis, size in enumerate(kernel_size):
+            kernel = [1] * spatial_dims
+            padding = [0] * spatial_dims
+            kernel[axis] = size
+            padding[axis] = dilation * (size // 2)
+            self.convs.append(
+                Conv[Conv.CONV, spatial_dims](
+                    channels, channels, tuple(kernel), padding=tuple(padding), dilation=dilation, groups=channels
+                )
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Shape ``(batch, channels, *spatial)`` in and out."""
+        if not torch.jit.is_scripting():
+            if self.spatial_dims == 3 and self.training and x.device.type == "cpu" and torch.is_grad_enabled():
+                return self._forward_on_planes(x)
+        out = x
+        for conv in self.convs:
+            out = out + conv(x)
+        return out
+
+    @torch.jit.unused
+    def _forward_on_planes(self, x: torch.Tensor) -> torch.Tensor:
+        # PyTorch has fast CPU gradients for depthwise convolutions in 2D only. Channels-last, a volume seen as a
+        # stack of planes is the same memory, so each axis becomes a 2D convolution without a copy.
+        n, c, d, h, w = x.shape
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+        planes = x.permute(0, 2, 3, 4, 1)
+        views = (planes.reshape(n, d, h * w, c), planes.reshape(n * d, h, w, c), planes.reshape(n * d, h, w, c))
+        out = planes
+        for axis, (view, conv) in enumerate(zip(views, self.convs, strict=True)):
+            along = 1 if axis == 2 else 0
+            kernel, padding = [1, 1], [0, 0]
+            kernel[along], padding[along] = conv.kernel_size[axis], conv.padding[axis]  # type: ignore[index]
+            filtered = F.conv2d(
+                view.permute(0, 3, 1, 2),
+                conv.weight.reshape(c, 1, *kernel),
+                conv.bias,
+                padding=padding,
+                dilation=conv.dilation[0],  # type: ignore[index]
+                groups=c,
+            )
+            out = out + filtered.permute(0, 2, 3, 1).reshape(n, d, h, w, c)
+        return out.permute(0, 4, 1, 2, 3)
+
+
+class EncoderBlock(nn.Module):
+    """Axial depthwise convolution and norm (the skip), then pointwise convolution, max-pooling and activation."""
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        stride: Sequence[int],
+        kernel_size: Sequence[int],
+        act: tuple | str,
+        norm: tuple | str,
+    ) -> None:
+        super().__init__()
+        self.stride = [int(s) for s in stride]
+        self.dw = AxialDepthwise(spatial_dims, in_channels, kernel_size)
+        self.norm = get_norm_layer(norm, spatial_dims, in_channels)
+        self.pw = Conv[Conv.CONV, spatial_dims](in_channels, out_channels, 1)
+        self.act = get_act_layer(act)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the coarse features and the skip."""
+        skip = self.norm(self.dw(x))
+        return self.act(max_pool(self.pw(skip), self.stride)), skip
+
+
+class Bottleneck(nn.Module):
+    """Axial depthwise convolutions of several dilations on a quarter of the channels, side by side."""
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        channels: int,
+        kernel_size: Sequence[int],
+        dilations: Sequence[int],
+        act: tuple | str,
+        norm: tuple | str,
+        dropout: tuple | str | float,
+    ) -> None:
+        super().__init__()
+        width = channels // 4
+        joined = width * (1 + len(dilations))
+        self.pw1 = Conv[Conv.CONV, spatial_dims](channels, width, 1)
+        self.dws = nn.ModuleList(AxialDepthwise(spatial_dims, width, kernel_size, d) for d in dilations)
+        self.norm = get_norm_layer(norm, spatial_dims, joined)
+        self.pw2 = Conv[Conv.CONV, spatial_dims](joined, channels, 1)
+        self.act = get_act_layer(act)
+        self.dropout = make_dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.pw1(x)
+        branches = [x]
+        for dw in self.dws:
+            branches.append(dw(x))
+        return self.dropout(self.act(self.pw2(self.norm(torch.cat(branches, dim=1)))))
+
+
+class DecoderBlock(nn.Module):
+    """Upsampling, merging with the skip, norm, axial depthwise and pointwise convolution, activation.
+
+    The paper upsamples, concatenates the skip and applies one pointwise convolution. That convolution is a sum of one
+    over the upsampled channels and one over the skip's, and the first commutes with nearest upsampling: it runs on
+    the coarse grid here, and the concatenated tensor never exists. The result and the parameters are the same.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        stride: Sequence[int],
+        kernel_size: Sequence[int],
+        act: tuple | str,
+        norm: tuple | str,
+        dropout: tuple | str | float,
+    ) -> None:
+        super().__init__()
+        self.stride = [int(s) for s in stride]
+        self.pw_coarse = Conv[Conv.CONV, spatial_dims](in_channels, out_channels, 1, bias=False)
+        self.pw_skip = Conv[Conv.CONV, spatial_dims](out_channels, out_channels, 1)
+        init_as_one_convolution(self.pw_coarse, self.pw_skip)
+        self.norm = get_norm_layer(norm, spatial_dims, out_channels)
+        self.dw = AxialDepthwise(spatial_dims, out_channels, kernel_size)
+        self.pw2 = Conv[Conv.CONV, spatial_dims](out_channels, out_channels, 1)
+        self.act = get_act_layer(act)
+        self.dropout = make_dropout(dropout)
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        x = upsample_nearest(self.pw_coarse(x), self.stride, skip.shape[2:]) + self.pw_skip(skip)
+        return self.dropout(self.act(self.pw2(self.dw(self.norm(x)))))
+
+
+def init_as_one_convolution(*convs: nn.Module) -> None:
+    """Initialise parallel convolutions as PyTorch would the one over all their input channels (same fan-in)."""
+    fan_in = sum(conv.weight[0].numel() for conv in convs)  # type: ignore[index, operator, union-attr, misc]
+    bound = 1 / math.sqrt(fan_in)
+    for conv in convs:
+        for parameter in conv.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+
+def make_dropout(dropout: tuple | str | float) -> nn.Module:
+    """MONAI's dropout layer, element-wise for a plain probability; none for 0."""
+    return nn.Identity() if dropout == 0 else get_dropout_layer(dropout, dropout_dim=1)

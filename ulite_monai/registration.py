@@ -1,0 +1,77 @@
+"""Makes ULite known to MONAI, which has no registry: at once, or when MONAI is imported later."""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+
+__all__ = ["register_with_monai"]
+
+
+def register_with_monai() -> None:
+    """Add ULite to `monai.networks.nets` and to the names that a bundle's `_target_` may abbreviate.
+
+    Neither imports MONAI: what isn't imported yet is completed right after its import. A name that MONAI has
+    itself is never replaced.
+    """
+    pending = {}
+    for name, complete in _COMPLETIONS.items():
+        if name in sys.modules:
+            complete(sys.modules[name])
+        else:
+            pending[name] = complete
+    if pending:
+        sys.meta_path.insert(0, _CompleteAfterImport(pending))
+
+
+def _add_network(nets: ModuleType) -> None:
+    if not hasattr(nets, "ULite"):
+        from ulite_monai.networks.ulite import ULite
+
+        nets.ULite = ULite  # type: ignore[attr-defined]
+
+
+def _add_short_name(config_item: ModuleType) -> None:
+    # ComponentLocator looks at the loaded modules whose name starts with MOD_START; str.startswith takes a tuple.
+    import ulite_monai.networks  # noqa: F401
+
+    locator = config_item.ComponentLocator
+    known = locator.MOD_START if isinstance(locator.MOD_START, tuple) else (locator.MOD_START,)
+    if "ulite_monai.networks" not in known:
+        locator.MOD_START = (*known, "ulite_monai.networks")
+
+
+_COMPLETIONS: dict[str, Callable[[ModuleType], None]] = {
+    "monai.networks.nets": _add_network,
+    "monai.bundle.config_item": _add_short_name,
+}
+
+
+class _CompleteAfterImport(importlib.abc.MetaPathFinder):
+    """Lets the other finders find the awaited modules, and calls their completion once they have run."""
+
+    def __init__(self, pending: dict[str, Callable[[ModuleType], None]]) -> None:
+        self.pending = pending
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname not in self.pending:
+            return None
+        complete = self.pending.pop(fullname)
+        if not self.pending:
+            sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_complete(module: ModuleType) -> None:
+                execute(module)
+                complete(module)
+
+            spec.loader.exec_module = execute_and_complete  # type: ignore[method-assign]
+        return spec
