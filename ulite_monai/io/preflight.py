@@ -1,0 +1,165 @@
+"""Preflight: what is wrong with a labelled data set, found before hours of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import nibabel as nib
+import numpy as np
+from monai.transforms import LoadImage
+
+__all__ = ["Finding", "check_items", "corner_displacement"]
+
+WARN_DISPLACEMENT = 0.01
+MAX_DISPLACEMENT = 0.5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to know about a case: an `error` makes it unusable for training, a `warning` doesn't."""
+
+    level: Literal["error", "warning"]
+    case_id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    path: str
+    array: np.ndarray
+    affine: np.ndarray
+
+
+def check_items(items: Sequence[dict[str, Any]], num_labels: int) -> list[Finding]:
+    """Check the images and labels of a data list.
+
+    Args:
+        items: entries with `image` (a path, or one per channel), `label` (a path) and, if known, `case_id`.
+        num_labels: number of classes beside the background; label values are 0 to `num_labels`.
+
+    Returns:
+        Findings in the order of the items.
+    """
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        checked = pool.map(lambda item: _check_item(item, num_labels), items)
+        return [finding for findings in checked for finding in findings]
+
+
+def corner_displacement(shape: Sequence[int], affine: np.ndarray, other: np.ndarray) -> float:
+    """How far the corners of a grid lie apart under two affines, at most.
+
+    Args:
+        shape: voxels along each axis of the grid.
+        affine: 4x4, voxel to world in mm; its voxels are the unit of the result.
+        other: 4x4, voxel to world in mm.
+    """
+    corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in shape[:3]], indexing="ij")).reshape(3, -1)
+    corners = np.vstack([corners, np.ones(corners.shape[1])])
+    moved = np.linalg.solve(affine, other @ corners)
+    return float(np.abs(moved - corners)[:3].max())
+
+
+def _check_item(item: dict[str, Any], num_labels: int) -> list[Finding]:
+    images = item["image"] if isinstance(item["image"], list | tuple) else [item["image"]]
+    case_id = str(item.get("case_id", Path(str(images[0])).name))
+    try:
+        channels = [_load(str(path)) for path in images]
+        label = _load(str(item["label"]))
+    except _Unreadable as error:
+        return [Finding("error", case_id, str(error))]
+    findings = [f for channel in channels for f in _check_image(case_id, channel)]
+    for other in (*channels[1:], label):
+        findings += _check_same_grid(case_id, channels[0], other)
+    return findings + _check_label(case_id, label, num_labels)
+
+
+class _Unreadable(Exception):
+    pass
+
+
+def _load(path: str) -> _Loaded:
+    file = Path(path)
+    if not file.exists():
+        raise _Unreadable(f"{path}: doesn't exist; restore it or take the case out.")
+    if file.is_file() and file.stat().st_size == 0:
+        raise _Unreadable(f"{path}: is empty (0 bytes); restore it or take the case out.")
+    try:
+        volume = LoadImage(image_only=True)(path)
+        array, affine = volume.numpy(), np.asarray(volume.affine, dtype=np.float64)
+    except Exception as error:  # MONAI's readers raise whatever their libraries do; the user needs the file's name
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise _Unreadable(f"{path}: can't be read, it is damaged or of an unknown format ({reason}).") from None
+    if array.ndim > 3 or array.ndim < 2:
+        raise _Unreadable(f"{path}: has {array.ndim} axes {array.shape}; give one 2D or 3D file per channel.")
+    return _canonical(path, array, affine)
+
+
+def _canonical(path: str, array: np.ndarray, affine: np.ndarray) -> _Loaded:
+    """Axes turned to the closest of right, anterior, superior, as training does, so that flipped storage compares."""
+    if array.ndim != 3:
+        return _Loaded(path, array, affine)
+    orientation = nib.orientations.io_orientation(affine)
+    turned = nib.orientations.apply_orientation(array, orientation)
+    return _Loaded(path, turned, affine @ nib.orientations.inv_ornt_aff(orientation, array.shape))
+
+
+def _check_image(case_id: str, image: _Loaded) -> list[Finding]:
+    broken = int((~np.isfinite(image.array)).sum())
+    if broken:
+        return [
+            Finding(
+                "error",
+                case_id,
+                f"{image.path}: {broken} of {image.array.size} voxels are NaN or infinite; replace them by numbers.",
+            )
+        ]
+    if image.array.min() == image.array.max():
+        return [Finding("warning", case_id, f"{image.path}: every voxel has the value {image.array.min()}.")]
+    return []
+
+
+def _check_same_grid(case_id: str, image: _Loaded, other: _Loaded) -> list[Finding]:
+    if image.array.shape != other.array.shape:
+        return [
+            Finding(
+                "error",
+                case_id,
+                f"{other.path}: has shape {other.array.shape}, its image {image.path} has {image.array.shape} "
+                "(axes turned to RAS); resample one onto the other.",
+            )
+        ]
+    apart = corner_displacement(image.array.shape, image.affine, other.affine) if image.array.ndim == 3 else 0.0
+    if apart <= WARN_DISPLACEMENT:
+        return []
+    text = f"{other.path}: lies up to {apart:.3g} voxels away from its image {image.path}"
+    if apart > MAX_DISPLACEMENT:
+        return [Finding("error", case_id, f"{text}; correct the affine of one of them.")]
+    return [Finding("warning", case_id, f"{text}.")]
+
+
+def _check_label(case_id: str, label: _Loaded, num_labels: int) -> list[Finding]:
+    values = np.unique(label.array)
+    if not np.all(np.isfinite(values)):
+        return [Finding("error", case_id, f"{label.path}: holds NaN or infinite label values.")]
+    fractions = values[values != np.round(values)]
+    if fractions.size:
+        return [
+            Finding("error", case_id, f"{label.path}: label values must be whole numbers, found {fractions[0]:g}.")
+        ]
+    undeclared = [int(v) for v in values if not 0 <= v <= num_labels]
+    if undeclared:
+        return [
+            Finding(
+                "error",
+                case_id,
+                f"{label.path}: holds label values {undeclared[:8]}, but {num_labels} labels are declared (values 0 "
+                f"to {num_labels}); list every class in --labels or correct the file.",
+            )
+        ]
+    if not values.any():
+        return [Finding("warning", case_id, f"{label.path}: is empty, no voxel is labelled.")]
+    return []

@@ -1,0 +1,63 @@
+"""Running a network over cases: one that fails is reported and never loses the others."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from monai.data import DataLoader, Dataset
+from monai.engines import Evaluator
+
+from ulite_monai.errors import InputError
+from ulite_monai.io.cases import case_items, find_cases
+
+__all__ = ["items", "run_cases"]
+
+logger = logging.getLogger(__name__)
+
+
+def items(dataset_dir: str | None) -> list[dict[str, Any]]:
+    """The cases at `dataset_dir` as a MONAI data list; see `find_cases`.
+
+    Raises:
+        InputError: When it isn't given, or nothing is there.
+    """
+    if not dataset_dir:
+        raise InputError("dataset_dir is not set: give a volume, a folder or a data list, --dataset_dir PATH.")
+    return case_items(find_cases(dataset_dir))
+
+
+def run_cases(evaluator: Evaluator, dataset: Dataset) -> None:
+    """Run `evaluator` on one case of `dataset` after the other.
+
+    Args:
+        evaluator: a MONAI evaluation engine whose post-processing writes the results.
+        dataset: entries with `image` and `case_id`.
+
+    Raises:
+        InputError: At the end, when a case failed; it names each of them.
+    """
+    failures: list[str] = []
+    for index, item in enumerate(dataset.data):
+        try:
+            evaluator.data_loader = DataLoader(Dataset([item], dataset.transform), batch_size=1)
+            evaluator.state.epoch_length = 1
+            evaluator.run()
+        except Exception as error:  # whatever a case's file provokes, the next case must run
+            reason = _reason(error)
+            failures.append(f"{_name(item)}: {reason}")
+            logger.error("case %d of %d failed, %s", index + 1, len(dataset.data), failures[-1])
+    if failures:
+        raise InputError(f"{len(failures)} of {len(dataset.data)} cases failed:\nerror: " + "\nerror: ".join(failures))
+
+
+def _name(item: dict[str, Any]) -> str:
+    return str(item.get("case_id", item["image"]))
+
+
+def _reason(error: BaseException) -> str:
+    """The most useful line of an error: the innermost cause that says something."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,78 @@
+"""Collects the metrics of an evaluation case by case and writes them as CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+
+from ulite_monai.io.atomic import atomic_path
+from ulite_monai.reports.metrics import LabelMetrics, label_metrics, summarize
+
+__all__ = ["CaseMetrics"]
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("case", "label", "status", "dice", "hd95_mm", "nsd_1mm", "volume_ml", "reference_ml", "difference_ml")
+
+
+class CaseMetrics:
+    """Handler of an evaluator that compares `pred` with `label`, label maps on the same grid.
+
+    Args:
+        output_dir: gets `metrics.csv`, a row per case and label, and `summary.json`; made if needed.
+        labels: names of the classes, in the order of the label values 1, 2, ...
+    """
+
+    def __init__(self, output_dir: str | Path, labels: Sequence[str]) -> None:
+        self.output_dir = Path(output_dir)
+        self.labels = labels
+        self.rows: list[LabelMetrics] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Follow the iterations of `engine`."""
+        engine.add_event_handler(Events.STARTED, self.rows.clear)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self.write)
+
+    def __call__(self, engine: Engine) -> None:
+        for data, output in zip(engine.state.batch, engine.state.output, strict=True):
+            prediction, reference = (np.asarray(torch.as_tensor(output[key][0]).cpu()) for key in ("pred", "label"))
+            spacing = np.asarray(output["pred"].pixdim, dtype=float)[: prediction.ndim]
+            case_id = str(data.get("case_id", len(self.rows)))
+            self.rows += label_metrics(case_id, prediction, reference, spacing, self.labels)
+
+    def write(self) -> None:
+        """Write both files and log the summary."""
+        with atomic_path(self.output_dir / "metrics.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            writer.writerows(_cells(row) for row in self.rows)
+        summary = summarize(self.rows, self.labels)
+        with atomic_path(self.output_dir / "summary.json") as path:
+            path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        for name, entry in summary["labels"].items():
+            logger.info("%s", _sentence(name, entry))
+        logger.info("%d cases; see %s.", summary["cases"], self.output_dir / "metrics.csv")
+
+
+def _cells(row: LabelMetrics) -> list[str]:
+    numbers = (row.dice, row.hd95_mm, row.nsd, row.volume_ml, row.reference_ml, row.difference_ml)
+    return [row.case_id, row.label, row.status, *("" if n is None else f"{n:.6g}" for n in numbers)]
+
+
+def _sentence(name: str, entry: dict) -> str:
+    if entry["dice"] is None:
+        return f"{name}: in no case, neither predicted nor in the reference"
+    text = f"{name}: Dice {entry['dice']['mean']:.4f} ± {entry['dice']['std']:.4f}"
+    if entry["hd95_mm"] is not None:
+        text += f", HD95 {entry['hd95_mm']['mean']:.2f} mm over {entry['hd95_mm']['n']} cases"
+    text += f", NSD at 1 mm {entry['nsd_1mm']['mean']:.4f}, volume {entry['difference_ml']['mean']:+.3f} mL"
+    counts = [f"{entry[status]} {status}" for status in ("missed", "invented", "absent") if entry[status]]
+    return text + (f" ({', '.join(counts)})" if counts else "")

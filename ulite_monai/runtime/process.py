@@ -1,0 +1,48 @@
+"""The process that trains or segments: its device, errors, memory and randomness."""
+
+from __future__ import annotations
+
+import torch
+from monai.utils import set_determinism
+
+from ulite_monai.errors import InputError, tell_input_errors_in_one_line
+from ulite_monai.runtime.allocator import keep_freed_memory
+
+__all__ = ["choose_device", "prepare_process"]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device to compute on: the named one, or for "auto" CUDA, else MPS, else the CPU.
+
+    In a process of `torchrun`, "auto" is the GPU of the process's local rank, or the CPU.
+
+    Raises:
+        InputError: When the named device isn't there.
+    """
+    if str(name) == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {name!r} can't be used ({reason}); give auto, cpu, cuda, cuda:N or mps.") from None
+    return device
+
+
+def prepare_process(device: torch.device | str, seed: int) -> None:
+    """What comes before the rest of a run: errors in one line, the device checked, memory kept, everything seeded.
+
+    Args:
+        device: what the run will compute on.
+        seed: of the initial weights, and of everything random before the first epoch.
+
+    Raises:
+        InputError: When the device isn't there.
+    """
+    tell_input_errors_in_one_line()
+    choose_device(str(device))
+    keep_freed_memory()
+    set_determinism(seed)

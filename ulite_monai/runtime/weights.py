@@ -1,0 +1,85 @@
+"""Weights from files into networks, with errors that say what doesn't fit."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ulite_monai.errors import InputError
+
+__all__ = ["initialize_weights", "load_network", "load_weights"]
+
+logger = logging.getLogger(__name__)
+
+
+def load_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    """The state dict in a checkpoint: `model.pt` or another flat one, or the network of a `last.pt`.
+
+    Raises:
+        InputError: When the file is missing, or not a checkpoint of plain tensors.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise InputError(f"{file}: no such checkpoint.")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling a foreign file raises many kinds
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{file}: is not a checkpoint of plain tensors ({reason}).") from None
+    for key in ("validated", "network", "state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(v, torch.Tensor) for v in content.values()):
+        raise InputError(f"{file}: holds no state dict of a network.")
+    return content
+
+
+def load_network(network: nn.Module, path: str | Path) -> None:
+    """Load the weights in a checkpoint, every one of them.
+
+    Raises:
+        InputError: When the checkpoint is missing, damaged, or of another network.
+    """
+    weights = load_weights(path)
+    _require_same_names(path, weights, network)
+    for name, own in network.state_dict().items():
+        if weights[name].shape != own.shape:
+            raise _other_shape(path, name, weights[name], own)
+    network.load_state_dict(weights)
+
+
+def initialize_weights(network: nn.Module, path: str | Path | None) -> None:
+    """Start `network` from the weights in a checkpoint; nothing happens without a path.
+
+    A head of other classes is left as it is, new, and the log says so.
+
+    Raises:
+        InputError: When the checkpoint is of another network.
+    """
+    if not path:
+        return
+    weights, own = load_weights(path), network.state_dict()
+    _require_same_names(path, weights, network)
+    changed = [name for name in own if weights[name].shape != own[name].shape]
+    for name in changed:
+        if not name.startswith("head."):
+            raise _other_shape(path, name, weights[name], own[name])
+    network.load_state_dict({name: own[name] if name in changed else weights[name] for name in own})
+    logger.info("starting from the weights of %s%s.", path, "; the head is new (other classes)" if changed else "")
+
+
+def _require_same_names(path: str | Path, weights: dict[str, torch.Tensor], network: nn.Module) -> None:
+    odd = sorted(set(weights) ^ set(network.state_dict()))
+    if odd:
+        where = "the checkpoint" if odd[0] in weights else "the network"
+        raise InputError(f"{path}: is of another network: only {where} has {odd[0]} ({len(odd)} names differ).")
+
+
+def _other_shape(path: str | Path, name: str, found: torch.Tensor, expected: torch.Tensor) -> InputError:
+    return InputError(
+        f"{path}: is of another network: {name} has shape {tuple(found.shape)}, here it is {tuple(expected.shape)}; "
+        "use the labels, features, kernels and input channels that it was trained with."
+    )

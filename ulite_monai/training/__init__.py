@@ -1,0 +1,22 @@
+"""What a bundle's training needs beyond MONAI's engines: checked data, folds, exact resumption, a record of the run."""
+
+from ulite_monai.training.averaging import AveragedWeights
+from ulite_monai.training.checkpoints import KeepBestAndLast
+from ulite_monai.training.data import is_true, labelled_items, require_usable, split
+from ulite_monai.training.progress import PrintEpochs
+from ulite_monai.training.record import print_next_steps, record_run
+from ulite_monai.training.reproducibility import SeedEachEpoch, StopAtNonFiniteLoss
+
+__all__ = [
+    "AveragedWeights",
+    "KeepBestAndLast",
+    "PrintEpochs",
+    "SeedEachEpoch",
+    "StopAtNonFiniteLoss",
+    "is_true",
+    "labelled_items",
+    "print_next_steps",
+    "record_run",
+    "require_usable",
+    "split",
+]

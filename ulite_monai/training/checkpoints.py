@@ -1,0 +1,127 @@
+"""Checkpoints of a training: the best weights, and the state to resume from."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import DiskSaver
+from torch import nn
+
+from ulite_monai.errors import InputError
+
+__all__ = ["KeepBestAndLast"]
+
+logger = logging.getLogger(__name__)
+
+BEST, LAST = "model.pt", "last.pt"
+
+
+class KeepBestAndLast:
+    """Handler of a trainer that writes `model.pt` when the validation's key metric improves, `last.pt` each epoch.
+
+    `model.pt` is the flat state dict of `validated`; `last.pt` holds all that a resumption needs. Both are written
+    under a temporary name and renamed. Training ends early when the key metric hasn't improved for `patience` epochs.
+
+    Args:
+        folder: where the two files go; made if needed.
+        trained: the network being trained.
+        validated: the network that is validated and shipped: the averaged one, or `trained` itself.
+        optimizer: its optimizer.
+        scheduler: its learning rate scheduler.
+        evaluator: the validation engine, whose key metric is "better when higher".
+        patience: epochs without improvement after which training ends; 0 never ends it.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        trained: nn.Module,
+        validated: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scheduler: Any,
+        evaluator: Engine,
+        patience: int = 0,
+    ) -> None:
+        self.folder = Path(folder)
+        self.evaluator = evaluator
+        self.patience = patience
+        self.validated = _unwrapped(validated)
+        self.parts: dict[str, Any] = {
+            "network": _unwrapped(trained),
+            "validated": self.validated,
+            "optimizer": optimizer,
+            "scheduler": scheduler,
+        }
+        self.best = float("-inf")
+        self.best_epoch = 0
+        self.trainer: Engine | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Save when an epoch of the trainer `engine` is over; attach it after the validation handler."""
+        self.trainer = engine
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save = DiskSaver(str(self.folder), atomic=True, require_empty=False)
+        if self.evaluator.state.epoch == engine.state.epoch:
+            metric = self.evaluator.state.metrics[self.evaluator.state.key_metric_name]
+            if metric > self.best:
+                self.best, self.best_epoch = float(metric), engine.state.epoch
+                save(self.validated.state_dict(), BEST)
+        save(self._state(engine), LAST)
+        if self.patience and engine.state.epoch - max(self.best_epoch, 1) >= self.patience:
+            logger.info("no improvement since epoch %d: training ends.", self.best_epoch)
+            engine.terminate()
+
+    def _state(self, engine: Engine) -> dict[str, Any]:
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        scaler = getattr(engine, "scaler", None)
+        return state | {
+            "scaler": scaler.state_dict() if scaler is not None else None,
+            "epoch": engine.state.epoch,
+            "epoch_length": engine.state.epoch_length,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "random_state": torch.get_rng_state(),
+        }
+
+    def resume(self) -> None:
+        """Go on from `last.pt`: the next run of the trainer starts with the epoch after it.
+
+        Raises:
+            InputError: When there is no `last.pt`, or when it is of another network or data set.
+        """
+        path = self.folder / LAST
+        if not path.is_file():
+            raise InputError(f"{path}: there is no checkpoint to resume from; give the --output_dir of the run.")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        assert self.trainer is not None
+        length = self.trainer.state.epoch_length
+        if state["epoch_length"] != length:
+            raise InputError(
+                f"{path}: was made with {state['epoch_length']} iterations an epoch, now there are {length}; resume "
+                "with the same data, fold and batch size."
+            )
+        try:
+            for name, part in self.parts.items():
+                part.load_state_dict(state[name])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise InputError(f"{path}: is of another network or optimizer ({str(error).splitlines()[0]}).") from None
+        scaler = getattr(self.trainer, "scaler", None)
+        if scaler is not None and state["scaler"] is not None:
+            scaler.load_state_dict(state["scaler"])
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        torch.set_rng_state(state["random_state"])
+        self.trainer.load_state_dict(
+            {"epoch": state["epoch"], "epoch_length": length, "max_epochs": self.trainer.state.max_epochs}
+        )
+        logger.info("resumed after epoch %d of %s.", state["epoch"], path)
+
+
+def _unwrapped(network: nn.Module) -> nn.Module:
+    return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network

@@ -1,0 +1,87 @@
+"""Which cases a training sees, and whether they can be trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from ulite_monai.errors import InputError
+from ulite_monai.io.cases import case_items, find_labelled_cases
+from ulite_monai.io.preflight import check_items
+
+__all__ = ["is_true", "labelled_items", "require_usable", "split"]
+
+logger = logging.getLogger(__name__)
+
+
+def labelled_items(dataset_dir: str | None) -> list[dict[str, Any]]:
+    """The labelled cases below `dataset_dir` as a MONAI data list; see `find_labelled_cases`."""
+    return case_items(find_labelled_cases(dataset_dir))
+
+
+def split(
+    items: Sequence[dict[str, Any]], part: Literal["train", "validate"], fold: int | str, num_folds: int, seed: int
+) -> list[dict[str, Any]]:
+    """The training or validation part of a fold.
+
+    The cases are put in the order of a hash of the seed and their id and dealt to the folds in turn, so the split
+    depends on nothing but the seed and the ids.
+
+    Args:
+        items: data list with a `case_id` each.
+        part: "validate" for the cases of the fold, "train" for all others.
+        fold: 0 to `num_folds - 1`, or "all": every case is in both parts.
+        num_folds: at least 2, at most the number of cases.
+        seed: changes the split.
+
+    Raises:
+        InputError: When the folds don't fit the cases.
+    """
+    if fold == "all":
+        return list(items)
+    if not isinstance(fold, int) or num_folds < 2 or not 0 <= fold < num_folds:
+        raise InputError(
+            f"fold must be all, or 0 to num_folds - 1 with num_folds at least 2; got {fold} of {num_folds}."
+        )
+    if len(items) < num_folds:
+        raise InputError(
+            f"{len(items)} cases can't be split into {num_folds} folds; add cases or give --num_folds {len(items)} "
+            "(at least 2)."
+        )
+    dealt = sorted(items, key=lambda item: hashlib.sha256(f"{seed}:{item['case_id']}".encode()).hexdigest())
+    chosen = [item for rank, item in enumerate(dealt) if (rank % num_folds == fold) == (part == "validate")]
+    return sorted(chosen, key=lambda item: str(item["case_id"]))
+
+
+def require_usable(items: Sequence[dict[str, Any]], labels: Sequence[str]) -> None:
+    """Check every case before training starts; warnings are logged.
+
+    Args:
+        items: data list with `image` and `label` paths.
+        labels: names of the classes, in the order of the label values 1, 2, ...
+
+    Raises:
+        InputError: One line for each case that can't be trained on.
+    """
+    findings = check_items(items, num_labels=len(labels))
+    for finding in findings:
+        if finding.level == "warning":
+            logger.warning("warning: %s", finding.text)
+    errors = [finding.text for finding in findings if finding.level == "error"]
+    if errors:
+        raise InputError("\nerror: ".join(errors))
+
+
+def is_true(value: bool | str | int) -> bool:
+    """A flag as given in JSON or on the command line, where Fire hands `true` over as a string.
+
+    Raises:
+        InputError: When it is neither true nor false.
+    """
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    text = str(value).lower()
+    if text not in known:
+        raise InputError(f"a flag must be true or false, got {value!r}.")
+    return known[text]

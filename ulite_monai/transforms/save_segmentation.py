@@ -1,0 +1,74 @@
+"""Masks of a MONAI pipeline to files on exactly the input's grid."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import SaveImaged
+
+from ulite_monai.errors import InputError
+from ulite_monai.io.cases import stem
+from ulite_monai.io.volume import Volume
+from ulite_monai.io.write_nifti import GEOMETRY_FIELDS, write_label_map
+
+__all__ = ["SaveSegmentationd"]
+
+logger = logging.getLogger(__name__)
+
+
+class SaveSegmentationd(SaveImaged):
+    """Write each label map to `<output_dir>/<case id>.nii.gz`, in the smallest unsigned type, atomically.
+
+    Args:
+        keys: label maps, MetaTensors of shape `(1, *spatial)` that were inverted to the input's grid.
+        output_dir: folder to write to; made if needed.
+        allow_missing_keys: don't raise when a key is missing. Defaults to False.
+
+    Raises:
+        InputError: When a mask isn't on its input's grid, or can't be written.
+    """
+
+    def __init__(self, keys: KeysCollection, output_dir: str | Path, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, output_dir=output_dir, print_log=False, allow_missing_keys=allow_missing_keys)
+        self.output_dir = Path(output_dir)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Writes the masks in `data` and returns it unchanged; `case_id` in `data` names the file where given."""
+        for key in self.key_iterator(data):
+            mask: MetaTensor = data[key]
+            case_id = data.get("case_id") or stem(Path(str(mask.meta["filename_or_obj"])))
+            path = self.output_dir / f"{case_id}.nii.gz"
+            array = np.asarray(torch.as_tensor(mask[0]).cpu())
+            grid = _source_grid(mask.meta)
+            _require_same_grid(array, np.asarray(mask.affine, dtype=np.float64), grid, path)
+            write_label_map(array, grid, path)
+            logger.info("%s: %d voxels labelled", path, int((array > 0).sum()))
+        return dict(data)
+
+
+def _source_grid(meta: Mapping[Any, Any]) -> Volume:
+    """The grid of the file that a MetaTensor was loaded from, with its NIfTI geometry fields if it had them."""
+    shape = tuple(int(n) for n in np.asarray(meta["spatial_shape"]))
+    header = None
+    if all(name in meta for name in GEOMETRY_FIELDS):
+        header = nib.Nifti1Header()
+        for name in (*GEOMETRY_FIELDS, "pixdim"):
+            header[name] = np.asarray(meta[name])
+    affine = np.asarray(meta["original_affine"], dtype=np.float64)
+    return Volume(np.broadcast_to(np.uint8(0), shape), affine, Path(str(meta["filename_or_obj"])), header)
+
+
+def _require_same_grid(array: np.ndarray, affine: np.ndarray, grid: Volume, path: Path) -> None:
+    if array.shape != grid.array.shape or not np.allclose(affine, grid.affine, atol=1e-4):
+        raise InputError(
+            f"{path}: not written, the mask of shape {array.shape} isn't on the grid {grid.array.shape} of "
+            f"{grid.source}; the bundle's post-processing must invert its preprocessing."
+        )
