@@ -44,9 +44,7 @@ class LiteralULite(nn.Module):
     def axial(self, x: torch.Tensor, dw: nn.Module) -> torch.Tensor:
         out = x
         for conv in dw.convs:
-            out = out + self.conv(
-                x, conv.weight, conv.bias, padding="same", dilation=conv.dilation, groups=x.shape[1]
-            )
+            out = out + self.conv(x, conv.weight, conv.bias, padding="same", dilation=conv.dilation, groups=x.shape[1])
         return out
 
     def batch_norm(self, x: torch.Tensor, bn: nn.Module) -> torch.Tensor:

@@ -8,6 +8,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any
 
 __all__ = ["register_with_monai"]
 
@@ -29,20 +30,32 @@ def register_with_monai() -> None:
 
 
 def _add_network(nets: ModuleType) -> None:
-    if not hasattr(nets, "ULite"):
-        from ulite_monai.networks.ulite import ULite
+    # On demand, since it may be the import of ULite that imports MONAI.
+    if hasattr(nets, "ULite"):
+        return
+    theirs = getattr(nets, "__getattr__", None)
 
-        nets.ULite = ULite  # type: ignore[attr-defined]
+    def __getattr__(name: str) -> Any:
+        if name == "ULite":
+            from ulite_monai.networks.ulite import ULite
+
+            return ULite
+        if theirs is not None:
+            return theirs(name)
+        raise AttributeError(f"module {nets.__name__!r} has no attribute {name!r}")
+
+    nets.__getattr__ = __getattr__  # type: ignore[method-assign]
 
 
 def _add_short_name(config_item: ModuleType) -> None:
-    # ComponentLocator looks at the loaded modules whose name starts with MOD_START; str.startswith takes a tuple.
-    import ulite_monai.networks  # noqa: F401
+    # ComponentLocator looks at the loaded modules whose name starts with MOD_START; str.startswith takes a tuple. It
+    # is the one module with ULite alone: the blocks beside it share names with MONAI's.
+    import ulite_monai.networks.ulite  # noqa: F401
 
     locator = config_item.ComponentLocator
     known = locator.MOD_START if isinstance(locator.MOD_START, tuple) else (locator.MOD_START,)
-    if "ulite_monai.networks" not in known:
-        locator.MOD_START = (*known, "ulite_monai.networks")
+    if "ulite_monai.networks.ulite" not in known:
+        locator.MOD_START = (*known, "ulite_monai.networks.ulite")
 
 
 _COMPLETIONS: dict[str, Callable[[ModuleType], None]] = {

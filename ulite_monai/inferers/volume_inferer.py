@@ -48,15 +48,11 @@ class VolumeInferer(SlidingWindowInfererAdapt):
     ) -> None:
         if not 0 <= overlap < 1:
             raise InputError(f"overlap must be at least 0 and below 1, got {overlap!r}.")
-        super().__init__(
-            roi_size, sw_batch_size=sw_batch_size, overlap=overlap, **({"mode": "gaussian"} | kwargs)
-        )
+        super().__init__(roi_size, sw_batch_size=sw_batch_size, overlap=overlap, **({"mode": "gaussian"} | kwargs))
         self.bytes_per_voxel = bytes_per_voxel
         self.max_memory = max_memory
 
-    def __call__(
-        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
-    ) -> Any:
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Logits `(batch, classes, *spatial)` of images `(batch, channels, *spatial)`."""
         needed = math.prod(inputs.shape[2:]) * inputs.shape[0] * self.bytes_per_voxel
         allowed = free_memory(inputs.device) // 2 if self.max_memory is None else self.max_memory

@@ -1,5 +1,6 @@
 """U-Lite and its blocks."""
 
+from ulite_monai.networks.author_checkpoint import load_author_checkpoint
 from ulite_monai.networks.ulite import ULite
 
-__all__ = ["ULite"]
+__all__ = ["ULite", "load_author_checkpoint"]

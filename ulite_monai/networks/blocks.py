@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -60,16 +61,15 @@ class AxialDepthwise(nn.Module):
         planes = x.permute(0, 2, 3, 4, 1)
         views = (planes.reshape(n, d, h * w, c), planes.reshape(n * d, h, w, c), planes.reshape(n * d, h, w, c))
         out = planes
-        for axis, (view, conv) in enumerate(zip(views, self.convs, strict=True)):
-            along = 1 if axis == 2 else 0
-            kernel, padding = [1, 1], [0, 0]
-            kernel[along], padding[along] = conv.kernel_size[axis], conv.padding[axis]  # type: ignore[index]
+        convs: list[Any] = list(self.convs)
+        for axis, (view, conv) in enumerate(zip(views, convs, strict=True)):
+            size, reach = conv.kernel_size[axis], conv.padding[axis]
             filtered = F.conv2d(
                 view.permute(0, 3, 1, 2),
-                conv.weight.reshape(c, 1, *kernel),
+                conv.weight.reshape((c, 1, 1, size) if axis == 2 else (c, 1, size, 1)),
                 conv.bias,
-                padding=padding,
-                dilation=conv.dilation[0],  # type: ignore[index]
+                padding=(0, reach) if axis == 2 else (reach, 0),
+                dilation=conv.dilation[0],
                 groups=c,
             )
             out = out + filtered.permute(0, 2, 3, 1).reshape(n, d, h, w, c)
@@ -164,7 +164,8 @@ class DecoderBlock(nn.Module):
         self.dropout = make_dropout(dropout)
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        x = upsample_nearest(self.pw_coarse(x), self.stride, skip.shape[2:]) + self.pw_skip(skip)
+        coarse = upsample_nearest(self.pw_coarse(x), self.stride, list(skip.shape[2:]))
+        x = coarse + self.pw_skip(skip)
         return self.dropout(self.act(self.pw2(self.dw(self.norm(x)))))
 
 

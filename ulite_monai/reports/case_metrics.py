@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,9 +43,11 @@ class CaseMetrics:
         engine.add_event_handler(Events.COMPLETED, self.write)
 
     def __call__(self, engine: Engine) -> None:
-        for data, output in zip(engine.state.batch, engine.state.output, strict=True):
+        batch: Any = engine.state.batch
+        outputs: Any = engine.state.output
+        for data, output in zip(batch, outputs, strict=True):
             prediction, reference = (np.asarray(torch.as_tensor(output[key][0]).cpu()) for key in ("pred", "label"))
-            spacing = np.asarray(output["pred"].pixdim, dtype=float)[: prediction.ndim]
+            spacing = [float(step) for step in output["pred"].pixdim[: prediction.ndim]]
             case_id = str(data.get("case_id", len(self.rows)))
             self.rows += label_metrics(case_id, prediction, reference, spacing, self.labels)
 

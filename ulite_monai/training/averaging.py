@@ -19,9 +19,7 @@ class AveragedWeights(EMAHandler):
     """
 
     def __init__(self, network: nn.Module, momentum: float, warmup: int) -> None:
-        super().__init__(
-            network, momentum=momentum, momentum_warmup=0.5, warmup_iters=warmup, handle_buffers="update"
-        )
+        super().__init__(network, momentum=momentum, momentum_warmup=0.5, warmup_iters=warmup, handle_buffers="update")
 
     def attach(self, engine: Engine) -> None:  # type: ignore[override]
         """Average after each iteration of `engine`."""

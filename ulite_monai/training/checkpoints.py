@@ -68,8 +68,9 @@ class KeepBestAndLast:
     def __call__(self, engine: Engine) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         save = DiskSaver(str(self.folder), atomic=True, require_empty=False)
-        if self.evaluator.state.epoch == engine.state.epoch:
-            metric = self.evaluator.state.metrics[self.evaluator.state.key_metric_name]
+        validation: Any = self.evaluator.state
+        if validation.epoch == engine.state.epoch:
+            metric = validation.metrics[validation.key_metric_name]
             if metric > self.best:
                 self.best, self.best_epoch = float(metric), engine.state.epoch
                 save(self.validated.state_dict(), BEST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -43,7 +44,7 @@ class PrintEpochs:
         self.started = time.perf_counter()
 
     def _add_loss(self, engine: Engine) -> None:
-        outputs = engine.state.output
+        outputs: Any = engine.state.output
         output = outputs[0] if isinstance(outputs, list) else outputs
         self.losses.append(float(output["loss"]))
 
@@ -51,10 +52,13 @@ class PrintEpochs:
         seconds = time.perf_counter() - self.started
         line = f"epoch {engine.state.epoch}/{engine.state.max_epochs}: loss {sum(self.losses) / len(self.losses):.4f}"
         if self.evaluator.state.epoch == engine.state.epoch:
-            line += f", Dice {self._dice()} (best mean {self.checkpoints.best:.4f}, epoch {self.checkpoints.best_epoch})"
+            line += (
+                f", Dice {self._dice()} (best mean {self.checkpoints.best:.4f}, epoch {self.checkpoints.best_epoch})"
+            )
         logger.info("%s, %.1f s", line, seconds)
 
     def _dice(self) -> str:
-        details = torch.as_tensor(self.evaluator.state.metric_details[self.evaluator.state.key_metric_name])
+        state: Any = self.evaluator.state
+        details = torch.as_tensor(state.metric_details[state.key_metric_name])
         means = details.reshape(-1, len(self.labels)).nanmean(dim=0)
         return " ".join(f"{name} {value:.4f}" for name, value in zip(self.labels, means.tolist(), strict=True))

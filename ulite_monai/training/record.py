@@ -19,6 +19,8 @@ __all__ = ["print_next_steps", "record_run", "versions"]
 
 logger = logging.getLogger(__name__)
 
+SPLIT_IDS = ("fold", "num_folds", "seed")
+
 
 def versions() -> dict[str, str]:
     """Versions of Python, this package and the ones that results depend on."""
@@ -62,21 +64,27 @@ def record_run(
     )
 
 
-def print_next_steps(bundle_root: str | Path, dataset_dir: str | Path, ckpt_dir: str | Path) -> None:
-    """Print the commands that evaluate and use the network just trained."""
+def print_next_steps(bundle_root: str | Path, settings: Mapping[str, Any]) -> None:
+    """Print the commands that evaluate and use the network just trained.
+
+    Args:
+        bundle_root: the bundle.
+        settings: as for `record_run`; what differs from the bundle's own `train.json` is repeated in the commands.
+    """
     configs = Path(bundle_root) / "configs"
-    root = f"--bundle_root {shlex.quote(str(bundle_root))}"
-    ckpt = f"--ckpt {shlex.quote(str(Path(ckpt_dir) / 'model.pt'))}"
-    pair = shlex.quote(f"['{configs / 'train.json'}','{configs / 'evaluate.json'}']")
-    inference = shlex.quote(str(configs / "inference.json"))
-    data = shlex.quote(str(dataset_dir))
-    logger.info("evaluate: python -m monai.bundle run %s --config_file %s --dataset_dir %s %s", root, pair, data, ckpt)
-    logger.info(
-        "use it:   python -m monai.bundle run %s --config_file %s --dataset_dir YOUR_VOLUMES --output_dir MASKS %s",
-        root,
-        inference,
-        ckpt,
-    )
+    start = ["python", "-m", "monai.bundle", "run", "--bundle_root", str(bundle_root)]
+    weights = ["--ckpt", str(Path(settings["ckpt_dir"]) / "model.pt")]
+    pair = f"['{configs / 'train.json'}','{configs / 'evaluate.json'}']"
+    evaluate = [*start, "--config_file", pair, "--dataset_dir", str(settings["dataset_dir"]), *weights]
+    use = [*start, "--config_file", str(configs / "inference.json"), "--dataset_dir", "YOUR_VOLUMES", *weights]
+    shipped = json.loads((configs / "train.json").read_text(encoding="utf-8"))
+    changed = {name: value for name, value in settings.items() if name in shipped and shipped[name] != value}
+    logger.info("evaluate: %s", shlex.join([*evaluate, *_overrides(changed, ("labels", "spacing", *SPLIT_IDS))]))
+    logger.info("use it: %s", shlex.join([*use, *_overrides(changed, ("labels", "spacing")), "--output_dir", "MASKS"]))
+
+
+def _overrides(changed: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    return [part for name in names if name in changed for part in (f"--{name}", str(changed[name]))]
 
 
 def _plain(value: Any) -> Any:

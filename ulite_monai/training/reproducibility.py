@@ -51,12 +51,12 @@ class StopAtNonFiniteLoss:
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        loss = engine.state.output["loss"]
+        state: Any = engine.state
+        loss = state.output["loss"]
         if torch.isfinite(loss):
             return
-        batch = engine.state.batch
-        names = batch.get("case_id") or batch["image"].meta.get("filename_or_obj", "unknown")
+        names = state.batch.get("case_id") or getattr(state.batch["image"], "meta", {}).get("filename_or_obj")
         raise InputError(
-            f"the loss became {loss.item()} in epoch {engine.state.epoch} on the cases {names}; look at these "
-            "images, or lower --learning_rate."
+            f"the loss became {loss.item()} in epoch {state.epoch} on the cases {names or 'of one batch'}; look at "
+            "these images, or lower --learning_rate."
         )

@@ -1,0 +1,97 @@
+"""Small real geometry for all tests, and the public data where it is at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def bundle(root: Path) -> Path:
+    """The hippocampus bundle."""
+    return root / "bundle"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of public data: $ULITE_TEST_DATA, or shared/data beside the checkout."""
+    folder = Path(os.environ.get("ULITE_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"the public data isn't at {folder}; set ULITE_TEST_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hippocampus(shared_data: Path) -> Path:
+    """Task04 of the Medical Segmentation Decathlon."""
+    return shared_data / "Task04_Hippocampus"
+
+
+def write_volume(path: Path, array: np.ndarray, affine: np.ndarray | None = None) -> Path:
+    """Write an array as NIfTI, 1 mm RAS unless an affine is given."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, np.eye(4) if affine is None else affine), path)
+    return path
+
+
+def ellipsoids(shape: Sequence[int], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A noisy image (float32) with two touching bright ellipsoids of different brightness, and its label map (uint8)."""
+    random = np.random.default_rng(seed)
+    centre = np.asarray(shape) / 2 + random.uniform(-2, 2, 3)
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    label = np.zeros(shape, dtype=np.uint8)
+    for value, shift in ((1, -5), (2, 5)):
+        distance = (((grid - centre - [0, shift, 0]) / (np.asarray(shape) / 4.5)) ** 2).sum(-1)
+        label[(distance < 1) & (label == 0)] = value
+    image = np.array([0.0, 1.0, 2.0], dtype=np.float32)[label] + random.normal(0, 0.15, shape).astype(np.float32)
+    return image * 100, label
+
+
+@pytest.fixture
+def make_dataset(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes a data set in the Decathlon's layout and returns its folder."""
+
+    def make(cases: int = 6, shape: Sequence[int] = (24, 28, 20), name: str = "data set") -> Path:
+        folder = tmp_path / name
+        for number in range(cases):
+            image, label = ellipsoids(shape, seed=number)
+            affine = np.diag([-1.0, 1.0, 1.0, 1.0])
+            write_volume(folder / "imagesTr" / f"case_{number}.nii.gz", image, affine)
+            write_volume(folder / "labelsTr" / f"case_{number}.nii.gz", label, affine)
+        return folder
+
+    return make
+
+
+SMALL = ("--patch_size", "[24,24,16]", "--batch_size", "2", "--network_def#features", "[8,16,16]")
+
+
+def run_bundle(*arguments: str, cwd: Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m monai.bundle` with this checkout importable; one thread keeps busy machines fast."""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"} | environment
+    command = [sys.executable, "-m", "monai.bundle", *arguments]
+    done = subprocess.run(command, cwd=cwd, env=env, text=True, capture_output=True, timeout=900)
+    if check and done.returncode != 0:
+        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def read_json(path: Path) -> dict:
+    """The content of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,93 @@
+"""Reads weights that were trained with the authors' PyTorch implementation of U-Lite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ulite_monai.networks.ulite import ULite
+
+__all__ = ["load_author_checkpoint"]
+
+LIGHTNING_PREFIX = "model."
+
+
+def load_author_checkpoint(network: ULite, checkpoint: str | Path | Mapping[str, Any]) -> None:
+    """Load a state dict of the authors' implementation into `ULite(2, 3, 1)`.
+
+    Args:
+        network: receives the weights; 2D, with the paper's features and kernels.
+        checkpoint: the state dict, or the path of a file that holds it, plain or as PyTorch Lightning saves it
+            (below `state_dict`, with the prefix `model.`).
+
+    Raises:
+        ValueError: When an entry is missing, unknown or of another shape; the message names it.
+    """
+    theirs = _state_dict(checkpoint)
+    loaded: dict[str, torch.Tensor] = {}
+    used: set[str] = set()
+    for name, own in network.state_dict().items():
+        source = _author_name(name, len(network.encoder))
+        if source not in theirs:
+            raise ValueError(f"The checkpoint lacks {source} (for {name}).")
+        used.add(source)
+        value = theirs[source]
+        if ".pw_coarse." in name or name.endswith(".pw_skip.weight"):
+            value = _part_of_joint_convolution(name, value, network)
+        if value.shape != own.shape:
+            raise ValueError(f"{source} has shape {tuple(theirs[source].shape)}, which doesn't fit {name}.")
+        loaded[name] = value
+    unknown = sorted(set(theirs) - used)
+    if unknown:
+        raise ValueError(f"The checkpoint holds {unknown[0]}, which U-Lite doesn't have ({len(unknown)} such entries).")
+    network.load_state_dict(loaded)
+
+
+def _state_dict(checkpoint: str | Path | Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    content: Any = checkpoint
+    if isinstance(checkpoint, str | Path):
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+        foreign = [name for name in content if not name.startswith(LIGHTNING_PREFIX)]
+        if foreign:
+            raise ValueError(f"The Lightning checkpoint holds {foreign[0]}, which doesn't start with model.")
+    return {name.removeprefix(LIGHTNING_PREFIX): value for name, value in content.items()}
+
+
+def _author_name(name: str, levels: int) -> str:
+    """Their name of our entry `name`."""
+    block, *rest = name.split(".")
+    if block == "stem":
+        return ".".join(["conv_in", *rest])
+    if block == "head":
+        return ".".join(["conv_out", *rest])
+    if block == "encoder":
+        return f"e{int(rest[0]) + 1}." + _in_block(rest[1:])
+    if block == "bottleneck":
+        return f"b{levels}." + _in_block(rest)
+    return f"d{levels - int(rest[0])}." + _in_block(rest[1:])
+
+
+def _in_block(parts: list[str]) -> str:
+    """`dw.convs.0.weight` -> `dw.dw_h.weight`, `dws.1.convs.1.bias` -> `dw2.dw_w.bias`, `norm` -> `bn`."""
+    if parts[0] == "dws":
+        parts = [f"dw{int(parts[1]) + 1}", *parts[2:]]
+    if "convs" in parts:
+        at = parts.index("convs")
+        parts = [*parts[:at], ("dw_h", "dw_w")[int(parts[at + 1])], *parts[at + 2 :]]
+    theirs = {"norm": "bn", "pw_coarse": "pw", "pw_skip": "pw"}
+    return ".".join(theirs.get(part, part) for part in parts)
+
+
+def _part_of_joint_convolution(name: str, joint: torch.Tensor, network: ULite) -> torch.Tensor:
+    """The input channels of their one convolution that ours takes: first the upsampled tensor's, then the skip's."""
+    block = network.decoder[int(name.split(".")[1])]
+    sizes = [int(block.pw_coarse.in_channels), int(block.pw_skip.in_channels)]  # type: ignore[union-attr, arg-type]
+    if joint.ndim != 4 or joint.shape[1] != sum(sizes):
+        return joint
+    coarse, skip = joint.split(sizes, dim=1)
+    return coarse if ".pw_coarse." in name else skip

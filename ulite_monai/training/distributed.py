@@ -1,0 +1,55 @@
+"""Training on several GPUs, or processes, started by `torchrun`."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ulite_monai.errors import InputError
+
+__all__ = ["is_first", "join", "leave", "local_device", "wrap"]
+
+
+def join() -> None:
+    """Join the processes that `torchrun` started: by NCCL where there are GPUs, else by gloo.
+
+    Raises:
+        InputError: When `torchrun` didn't start this process.
+    """
+    if "LOCAL_RANK" not in os.environ:
+        raise InputError(
+            "multi_gpu_train.json needs torchrun: torchrun --nproc_per_node=GPUS -m monai.bundle run training ..."
+        )
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_device())
+
+
+def local_device() -> torch.device:
+    """The GPU of this process, or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cpu")
+
+
+def wrap(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network on its device, with gradients averaged and batch norms computed over all processes."""
+    network = network.to(device)
+    if device.type == "cuda":
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return DistributedDataParallel(network, device_ids=[device.index])
+    return DistributedDataParallel(network)
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes and prints."""
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def leave() -> None:
+    """Leave the group of processes."""
+    dist.destroy_process_group()
