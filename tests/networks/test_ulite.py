@@ -26,9 +26,7 @@ def randomize(network, seed=0):
     return network
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"), [((2, 3, 1), 878_417), ((2, 1, 1), 876_849), ((3, 1, 3), 891_059)]
-)
+@pytest.mark.parametrize(("arguments", "expected"), [((2, 3, 1), 878_417), ((2, 1, 1), 876_849), ((3, 1, 3), 891_059)])
 def test_parameter_counts_of_the_paper(arguments, expected):
     assert parameters(ULite(*arguments)) == expected
 

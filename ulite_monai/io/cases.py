@@ -33,7 +33,7 @@ class Case:
     label: Path | None = None
 
     def item(self) -> dict[str, Any]:
-        """The case as MONAI's transforms take it: `image` (a path, or a list for several channels), `label`, `case_id`."""
+        """The case as MONAI's transforms take it: `image` (a path, or one per channel), `label`, `case_id`."""
         paths = [str(p) for p in self.image]
         item: dict[str, Any] = {"image": paths[0] if len(paths) == 1 else paths, "case_id": self.id}
         if self.label is not None:

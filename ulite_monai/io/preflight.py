@@ -147,9 +147,7 @@ def _check_label(case_id: str, label: _Loaded, num_labels: int) -> list[Finding]
         return [Finding("error", case_id, f"{label.path}: holds NaN or infinite label values.")]
     fractions = values[values != np.round(values)]
     if fractions.size:
-        return [
-            Finding("error", case_id, f"{label.path}: label values must be whole numbers, found {fractions[0]:g}.")
-        ]
+        return [Finding("error", case_id, f"{label.path}: label values must be whole numbers, found {fractions[0]:g}.")]
     undeclared = [int(v) for v in values if not 0 <= v <= num_labels]
     if undeclared:
         return [

@@ -29,7 +29,7 @@ def load_weights(path: str | Path) -> dict[str, torch.Tensor]:
     except Exception as error:  # unpickling a foreign file raises many kinds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{file}: is not a checkpoint of plain tensors ({reason}).") from None
-    for key in ("validated", "network", "state_dict", "model"):
+    for key in ("network", "state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not all(isinstance(v, torch.Tensor) for v in content.values()):

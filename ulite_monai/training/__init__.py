@@ -3,13 +3,14 @@
 from ulite_monai.training.averaging import AveragedWeights
 from ulite_monai.training.checkpoints import KeepBestAndLast
 from ulite_monai.training.data import is_true, labelled_items, require_usable, split
-from ulite_monai.training.progress import PrintEpochs
+from ulite_monai.training.progress import OnFirstRank, PrintEpochs, shared_handler
 from ulite_monai.training.record import print_next_steps, record_run
 from ulite_monai.training.reproducibility import SeedEachEpoch, StopAtNonFiniteLoss
 
 __all__ = [
     "AveragedWeights",
     "KeepBestAndLast",
+    "OnFirstRank",
     "PrintEpochs",
     "SeedEachEpoch",
     "StopAtNonFiniteLoss",
@@ -18,5 +19,6 @@ __all__ = [
     "print_next_steps",
     "record_run",
     "require_usable",
+    "shared_handler",
     "split",
 ]

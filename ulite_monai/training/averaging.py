@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import EMAHandler
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 __all__ = ["AveragedWeights"]
 
 
-class AveragedWeights(EMAHandler):
-    """Ignite's exponential moving average, of buffers too, starting from the weights that training starts from.
+class AveragedWeights:
+    """Handler of a trainer that averages a network's parameters and buffers exponentially, by torch's AveragedModel.
+
+    The first weights count as much as the later ones until `momentum` takes over, so that nothing of the initial
+    weights is left.
 
     Args:
-        network: the network being trained.
-        momentum: weight of the newest weights in the average, after the first `warmup` iterations.
-        warmup: iterations over which the momentum falls from a half to `momentum`.
+        network: the network being trained, or its DistributedDataParallel.
+        momentum: weight of the newest weights in the average, in (0, 1].
+
+    Attributes:
+        model: the averaged network, in evaluation mode.
+        average: torch's AveragedModel, whose state dict is what a resumption needs.
     """
 
-    def __init__(self, network: nn.Module, momentum: float, warmup: int) -> None:
-        super().__init__(network, momentum=momentum, momentum_warmup=0.5, warmup_iters=warmup, handle_buffers="update")
+    def __init__(self, network: nn.Module, momentum: float) -> None:
+        self.momentum = momentum
+        self.network = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
+        self.average = AveragedModel(self.network, avg_fn=self._mean, use_buffers=True).eval()
+        self.model = self.average.module
 
-    def attach(self, engine: Engine) -> None:  # type: ignore[override]
+    def attach(self, engine: Engine) -> None:
         """Average after each iteration of `engine`."""
-        # A checkpoint may be loaded into the network after this handler copied it.
-        engine.add_event_handler(Events.EPOCH_STARTED(once=1), self._start)
-        super().attach(engine, warn_if_exists=False)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.update)
 
-    def _start(self) -> None:
-        self.ema_model.load_state_dict(self.model.state_dict())
+    def update(self) -> None:
+        """Take the network's present weights into the average; the first ones are copied."""
+        self.average.update_parameters(self.network)
+
+    def _mean(self, average: torch.Tensor, newest: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
+        return average + (newest - average) * max(self.momentum, 1 / (int(count) + 1))

@@ -12,6 +12,7 @@ from ignite.handlers import DiskSaver
 from torch import nn
 
 from ulite_monai.errors import InputError
+from ulite_monai.training.averaging import AveragedWeights
 
 __all__ = ["KeepBestAndLast"]
 
@@ -23,13 +24,14 @@ BEST, LAST = "model.pt", "last.pt"
 class KeepBestAndLast:
     """Handler of a trainer that writes `model.pt` when the validation's key metric improves, `last.pt` each epoch.
 
-    `model.pt` is the flat state dict of `validated`; `last.pt` holds all that a resumption needs. Both are written
-    under a temporary name and renamed. Training ends early when the key metric hasn't improved for `patience` epochs.
+    `model.pt` is the flat state dict of the averaged network, which is the one validated; `last.pt` holds all that a
+    resumption needs. Both are written under a temporary name and renamed. Training ends early when the key metric
+    hasn't improved for `patience` epochs.
 
     Args:
         folder: where the two files go; made if needed.
         trained: the network being trained.
-        validated: the network that is validated and shipped: the averaged one, or `trained` itself.
+        average: the handler that averages its weights.
         optimizer: its optimizer.
         scheduler: its learning rate scheduler.
         evaluator: the validation engine, whose key metric is "better when higher".
@@ -40,7 +42,7 @@ class KeepBestAndLast:
         self,
         folder: str | Path,
         trained: nn.Module,
-        validated: nn.Module,
+        average: AveragedWeights,
         optimizer: torch.optim.Optimizer,
         scheduler: Any,
         evaluator: Engine,
@@ -49,10 +51,10 @@ class KeepBestAndLast:
         self.folder = Path(folder)
         self.evaluator = evaluator
         self.patience = patience
-        self.validated = _unwrapped(validated)
+        self.average = average
         self.parts: dict[str, Any] = {
             "network": _unwrapped(trained),
-            "validated": self.validated,
+            "average": average.average,
             "optimizer": optimizer,
             "scheduler": scheduler,
         }
@@ -73,7 +75,7 @@ class KeepBestAndLast:
             metric = validation.metrics[validation.key_metric_name]
             if metric > self.best:
                 self.best, self.best_epoch = float(metric), engine.state.epoch
-                save(self.validated.state_dict(), BEST)
+                save(self.average.model.state_dict(), BEST)
         save(self._state(engine), LAST)
         if self.patience and engine.state.epoch - max(self.best_epoch, 1) >= self.patience:
             logger.info("no improvement since epoch %d: training ends.", self.best_epoch)

@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
 
 from ulite_monai.training.checkpoints import KeepBestAndLast
+from ulite_monai.training.distributed import is_first
 
-__all__ = ["PrintEpochs"]
+__all__ = ["OnFirstRank", "PrintEpochs", "shared_handler"]
 
 logger = logging.getLogger(__name__)
+
+
+def shared_handler(handler: Any) -> Any:
+    """The handler itself: MONAI's property check wants every entry of `train#handlers` to be a component."""
+    return handler
+
+
+class OnFirstRank:
+    """A handler that exists in the first process of a distributed training only: one that prints or writes.
+
+    Args:
+        make: makes the handler, a configuration's `"_mode_": "callable"`.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.make = make
+
+    def attach(self, engine: Engine) -> None:
+        """Make the handler and attach it to `engine`, in the first process."""
+        if is_first():
+            self.make().attach(engine)
 
 
 class PrintEpochs:

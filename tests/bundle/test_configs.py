@@ -1,0 +1,192 @@
+"""The shipped configurations: what must be equal is equal, and MONAI's own checks pass."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from tests.conftest import read_json, run_bundle
+from ulite_monai.networks import ULite
+
+CONFIGS = ("train", "inference", "evaluate", "sample", "multi_gpu_train", "metadata")
+
+
+@pytest.fixture(scope="module")
+def configs(bundle):
+    return {name: read_json(bundle / "configs" / f"{name}.json") for name in CONFIGS}
+
+
+@pytest.mark.parametrize("name", ["network_def", "labels", "spacing", "roi_size", "overlap", "sw_batch_size"])
+def test_training_and_inference_say_the_same(configs, name):
+    assert configs["train"][name] == configs["inference"][name]
+
+
+def test_validation_preprocesses_and_infers_as_inference_does(configs):
+    train, inference = configs["train"], configs["inference"]
+    assert train["image_preprocessing"] == inference["preprocessing"]["transforms"]
+    assert train["validate"]["inferer"] == inference["inferer"]
+    assert train["validate"]["preprocessing"]["transforms"] == "$@image_preprocessing + @label_preprocessing"
+
+
+def test_evaluation_turns_logits_to_labels_as_inference_does(configs):
+    evaluation = configs["evaluate"]["validate#postprocessing"]["transforms"]
+    inference = configs["inference"]["postprocessing"]["transforms"]
+    text = json.dumps(evaluation[:3]).replace("@validate#preprocessing", "@preprocessing")
+    assert json.loads(text) == inference[:3]
+
+
+def test_metadata_fits_the_network(configs):
+    formats = configs["metadata"]["network_data_format"]
+    labels = configs["train"]["labels"]
+    assert [formats["outputs"]["pred"]["channel_def"][str(i)] for i in range(3)] == ["background", *labels]
+    assert formats["outputs"]["pred"]["num_channels"] == len(labels) + 1
+    assert configs["metadata"]["schema"].endswith("meta_schema_20240725.json")
+
+
+def test_no_absolute_path_device_or_greedy_worker_count(bundle):
+    for path in (bundle / "configs").glob("*.json"):
+        text = path.read_text()
+        assert "cuda:" not in text and '"/' not in text
+        assert read_json(path).get("num_workers", 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "kind"), [(["train"], "train"), (["train", "sample"], "train"), (["inference"], "infer")], ids=str
+)
+def test_no_required_property_is_missing(bundle, files, kind, make_dataset, tmp_path):
+    paths = [str(bundle / "configs" / f"{name}.json") for name in files]
+    workflow = ConfigWorkflow(
+        paths if len(paths) > 1 else paths[0],
+        meta_file=str(bundle / "configs" / "metadata.json"),
+        workflow_type=kind,
+        bundle_root=str(bundle),
+        dataset_dir=str(make_dataset()),
+        output_dir=str(tmp_path / "out"),
+        initialize=[],
+    )
+    workflow.initialize()
+    assert not workflow.check_properties()
+
+
+SCHEMA = {
+    "type": "object",
+    "required": [
+        *("schema", "version", "monai_version", "pytorch_version", "numpy_version", "required_packages_version"),
+        *("task", "description", "authors", "copyright", "network_data_format"),
+    ],
+    "properties": {
+        "changelog": {"type": "object", "additionalProperties": {"type": "string"}},
+        "required_packages_version": {"type": "object", "additionalProperties": {"type": "string"}},
+        "network_data_format": {
+            "type": "object",
+            "required": ["inputs", "outputs"],
+            "additionalProperties": {"type": "object", "additionalProperties": {"$ref": "#/definitions/tensor"}},
+        },
+    },
+    "definitions": {
+        "tensor": {
+            "type": "object",
+            "required": ["type", "format", "num_channels", "spatial_shape", "dtype", "value_range"],
+            "properties": {"num_channels": {"type": "integer"}, "spatial_shape": {"type": "array"}},
+        }
+    },
+}
+
+
+def test_verify_metadata(bundle, tmp_path):
+    """Against a schema of our own with the fields that the official one (not reachable offline) requires."""
+    schema = tmp_path / "schema.json"
+    schema.write_text(json.dumps(SCHEMA))
+    arguments = ("--meta_file", str(bundle / "configs/metadata.json"), "--filepath", str(schema))
+    assert "metadata is verified with no error" in text_of(run_bundle("verify_metadata", *arguments, cwd=tmp_path))
+
+
+def test_verify_metadata_fails_for_broken_metadata(bundle, tmp_path):
+    schema, broken = tmp_path / "schema.json", tmp_path / "metadata.json"
+    schema.write_text(json.dumps(SCHEMA))
+    content = read_json(bundle / "configs/metadata.json")
+    del content["network_data_format"]["inputs"]["image"]["dtype"]
+    broken.write_text(json.dumps(content))
+    done = run_bundle(
+        "verify_metadata", "--meta_file", str(broken), "--filepath", str(schema), cwd=tmp_path, check=False
+    )
+    assert done.returncode != 0 and "dtype" in text_of(done)
+
+
+def text_of(done):
+    return done.stdout + done.stderr
+
+
+def network_arguments(bundle: Path) -> tuple[str, ...]:
+    return (
+        *(
+            "--meta_file",
+            str(bundle / "configs/metadata.json"),
+            "--config_file",
+            str(bundle / "configs/inference.json"),
+        ),
+        *("--bundle_root", str(bundle)),
+    )
+
+
+def test_verify_net_in_out(bundle, tmp_path):
+    done = run_bundle("verify_net_in_out", "network_def", *network_arguments(bundle), cwd=tmp_path)
+    assert "data shape of network is verified with no error" in text_of(done)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory, bundle):
+    """Random weights of the bundle's network in a checkpoint."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "model.pt"
+    network = ConfigParser(read_json(bundle / "configs/train.json")).get_parsed_content("network_def")
+    torch.save(network.state_dict(), path)
+    return path, network.eval()
+
+
+def test_ckpt_export(bundle, weights, tmp_path):
+    path, network = weights
+    export = ("--filepath", "exported.ts", "--ckpt_file", str(path))
+    run_bundle("ckpt_export", "network_def", *export, *network_arguments(bundle), cwd=tmp_path)
+    exported = torch.jit.load(tmp_path / "exported.ts")
+    for size in ((32, 32, 32), (35, 51, 37)):
+        x = torch.randn(1, 1, *size)
+        with torch.no_grad():
+            torch.testing.assert_close(exported(x), network(x), atol=1e-4, rtol=1e-4)
+
+
+def test_onnx_export(bundle, weights, tmp_path):
+    path, network = weights
+    export = ("--filepath", "exported.onnx", "--ckpt_file", str(path), "--input_shape", "[1,1,40,56,40]")
+    run_bundle("onnx_export", "network_def", *export, *network_arguments(bundle), cwd=tmp_path)
+    x = torch.randn(1, 1, 40, 56, 40)
+    session = onnxruntime.InferenceSession(tmp_path / "exported.onnx")
+    (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    with torch.no_grad():
+        assert np.abs(found - network(x).numpy()).max() < 1e-3
+
+
+def test_any_shipped_weights_are_plain_tensors_of_the_network(bundle):
+    shipped = bundle / "models" / "model.pt"
+    if not shipped.exists():
+        pytest.skip("no weights are shipped yet")
+    assert shipped.stat().st_size < 4 * 2**20
+    state = torch.load(shipped, weights_only=True)
+    network = ConfigParser(read_json(bundle / "configs/inference.json")).get_parsed_content("network_def")
+    assert isinstance(network, ULite)
+    network.load_state_dict(state)
+    assert all(t.dtype == torch.float32 for t in state.values() if t.is_floating_point())
+
+
+def test_sample_geometry_survives_nibabel(tmp_path):
+    """The fixtures' own writer gives what was asked for."""
+    from tests.conftest import write_volume
+
+    affine = np.diag([-1.0, 2, 3, 1])
+    image = nib.load(write_volume(tmp_path / "a.nii.gz", np.zeros((2, 3, 4), np.uint8), affine))
+    assert image.shape == (2, 3, 4) and np.array_equal(image.affine, affine)

@@ -1,0 +1,310 @@
+"""`python -m monai.bundle run training` as a user runs it, on small volumes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import ROOT, SMALL, read_json, run_bundle
+
+
+def train(bundle, dataset, output, *more, run_id="training", cwd=None, check=True):
+    return run_bundle(
+        *("run", run_id, "--bundle_root", str(bundle), "--config_file", str(bundle / "configs/train.json")),
+        *("--dataset_dir", str(dataset), "--output_dir", str(output), "--num_folds", "3", *SMALL, *more),
+        cwd=cwd or output.parent,
+        check=check,
+    )
+
+
+def state(path):
+    return torch.load(path, weights_only=True)
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def trained(bundle, tmp_path_factory):
+    """A run of two epochs from another working directory, with a space in every path."""
+    folder = tmp_path_factory.mktemp("a run")
+    os.chdir(folder)
+    from tests.conftest import ellipsoids, write_volume
+
+    for number in range(6):
+        image, label = ellipsoids((24, 28, 20), seed=number)
+        write_volume(folder / "my data" / "imagesTr" / f"case_{number}.nii.gz", image)
+        write_volume(folder / "my data" / "labelsTr" / f"case_{number}.nii.gz", label)
+    done = train(bundle, folder / "my data", folder / "the run", "--epochs", "2")
+    return folder, done
+
+
+@pytest.mark.slow
+def test_what_a_run_leaves(trained):
+    folder, done = trained
+    run = folder / "the run"
+    assert {p.name for p in run.iterdir()} == {"model.pt", "last.pt", "run.json", "split.json", "tensorboard"}
+    assert any((run / "tensorboard").iterdir())
+    split = read_json(run / "split.json")
+    assert len(split["training"]) == 4 and len(split["validation"]) == 2
+    assert not set(split["training"]) & set(split["validation"])
+    settings = read_json(run / "run.json")["settings"]
+    assert settings["epochs"] == 2 and settings["seed"] == 0 and settings["labels"] == ["anterior", "posterior"]
+    assert read_json(run / "run.json")["versions"]["monai"]
+    assert all(isinstance(t, torch.Tensor) for t in state(run / "model.pt").values())
+    last = state(run / "last.pt")
+    assert last["epoch"] == 2 and {"network", "optimizer", "scheduler", "scaler", "random_state"} <= last.keys()
+
+
+@pytest.mark.slow
+def test_what_a_run_prints(trained):
+    folder, done = trained
+    lines = [line.split(" ", 1)[-1] for line in done.stdout.splitlines()]
+    assert any(line.startswith("epoch 1/2: loss ") and "Dice anterior" in line for line in lines)
+    assert sum(line.startswith("epoch ") for line in lines) == 2
+    assert "--config_file" in lines[-2] and "evaluate.json" in lines[-2]
+    assert str(folder / "the run" / "model.pt") in lines[-1] and "inference.json" in lines[-1]
+
+
+@pytest.mark.slow
+def test_the_printed_commands_run(trained, tmp_path):
+    folder, done = trained
+    evaluate, use = (line.split(": ", 1)[1] for line in done.stdout.splitlines()[-2:])
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    features = " --network_def#features [8,16,16]"
+    for command in (
+        evaluate + features + f" --num_folds 3 --output_dir {tmp_path}/evaluation",
+        use.replace("YOUR_VOLUMES", f"'{folder}/my data/imagesTr'").replace("MASKS", f"{tmp_path}/masks") + features,
+    ):
+        command = command.replace("python", sys.executable, 1)
+        done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert read_json(tmp_path / "evaluation" / "summary.json")["cases"] == 2
+    masks = sorted((tmp_path / "masks").iterdir())
+    assert [m.name for m in masks] == [f"case_{n}.nii.gz" for n in range(6)]
+    image = nib.load(masks[0])
+    assert image.get_data_dtype() == np.uint8 and image.shape == (24, 28, 20)
+
+
+@pytest.mark.slow
+def test_a_run_is_bit_deterministic_and_run_is_the_default_id(bundle, trained, tmp_path):
+    folder, _ = trained
+    train(bundle, folder / "my data", tmp_path / "again", "--epochs", "2", run_id="run")
+    assert equal(state(tmp_path / "again" / "model.pt"), state(folder / "the run" / "model.pt"))
+    train(bundle, folder / "my data", tmp_path / "other", "--epochs", "2", "--seed", "1")
+    assert not equal(state(tmp_path / "other" / "model.pt"), state(folder / "the run" / "model.pt"))
+
+
+EPOCHS = ("--epochs", "8")
+
+
+@pytest.mark.slow
+def test_killed_in_mid_epoch_and_resumed_ends_bit_equal(bundle, trained, tmp_path):
+    folder, _ = trained
+    run = tmp_path / "killed"
+    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--bundle_root", str(bundle)]
+    command += ["--config_file", str(bundle / "configs/train.json"), "--dataset_dir", str(folder / "my data")]
+    command += ["--output_dir", str(run), "--num_folds", "3", *EPOCHS, *SMALL]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not (run / "last.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 0 < state(run / "last.pt")["epoch"] < 8
+    train(bundle, folder / "my data", run, *EPOCHS, "--resume", "true")
+    train(bundle, folder / "my data", tmp_path / "through", *EPOCHS, "--resume", "false")
+    resumed, through = (state(tmp_path / name / "last.pt") for name in ("killed", "through"))
+    assert resumed["epoch"] == through["epoch"] == 8
+    assert resumed["best"] == through["best"] and resumed["best_epoch"] == through["best_epoch"]
+    for part in ("network", "average"):
+        assert equal(resumed[part], through[part])
+    assert equal(state(run / "model.pt"), state(tmp_path / "through" / "model.pt"))
+
+
+@pytest.mark.slow
+def test_early_stopping(bundle, trained, tmp_path):
+    folder, _ = trained
+    still = ("--learning_rate", "0.0", "--weight_decay", "0.0", "--average#momentum", "0.0001")
+    done = train(bundle, folder / "my data", tmp_path / "run", "--epochs", "30", "--patience", "2", *still)
+    last = state(tmp_path / "run" / "last.pt")
+    assert last["epoch"] == max(last["best_epoch"], 1) + 2 < 30
+    assert "no improvement since epoch" in done.stdout
+
+
+@pytest.mark.slow
+def test_fine_tuning_with_other_classes(bundle, trained, make_dataset, tmp_path):
+    folder, _ = trained
+    start = ("--init_weights", str(folder / "the run" / "model.pt"), "--epochs", "1")
+    done = train(bundle, make_dataset(), tmp_path / "run", "--labels", "['a','b','c']", *start)
+    assert "the head is new" in done.stdout
+    tuned, source = state(tmp_path / "run" / "model.pt"), state(folder / "the run" / "model.pt")
+    assert tuned["head.weight"].shape[0] == 4 and source["head.weight"].shape[0] == 3
+    near = (tuned["stem.weight"] - source["stem.weight"]).abs().max()
+    torch.manual_seed(0)
+    assert 0 < near < 0.05
+
+
+@pytest.mark.slow
+def test_a_non_finite_loss_names_the_cases(bundle, trained, tmp_path):
+    folder, _ = trained
+    done = train(bundle, folder / "my data", tmp_path / "run", "--learning_rate", "1e30", "--epochs", "5", check=False)
+    assert done.returncode == 1
+    assert "the loss became" in last_line(done) and "case_" in last_line(done) and "learning_rate" in last_line(done)
+    assert "Traceback" not in done.stderr
+
+
+def last_line(done):
+    return [line for line in done.stderr.splitlines() if line.startswith("error: ")][-1]
+
+
+def spoil_image(dataset, change):
+    path = dataset / "imagesTr" / "case_3.nii.gz"
+    image = nib.load(path)
+    array, affine = change(np.asarray(image.dataobj).copy(), image.affine.copy())
+    nib.save(nib.Nifti1Image(array, affine), path)
+
+
+def spoil_label(dataset, change):
+    path = dataset / "labelsTr" / "case_3.nii.gz"
+    label = nib.load(path)
+    array, affine = change(np.asarray(label.dataobj).copy(), label.affine.copy())
+    nib.save(nib.Nifti1Image(array, affine), path)
+
+
+def with_value(value):
+    def change(array, affine):
+        array[3, 4, 5] = value
+        return array, affine
+
+    return change
+
+
+def moved(millimetres):
+    def change(array, affine):
+        affine[1, 3] += millimetres
+        return array, affine
+
+    return change
+
+
+BAD = {
+    "no image's label": (lambda d: (d / "labelsTr" / "case_3.nii.gz").unlink(), ["case_3.nii.gz", "no label"]),
+    "shapes": (lambda d: spoil_label(d, lambda a, m: (a[1:], m)), ["labelsTr/case_3", "(23, 28, 20)", "resample"]),
+    "positions": (lambda d: spoil_label(d, moved(0.6)), ["labelsTr/case_3", "0.6 voxels", "affine"]),
+    "label value": (lambda d: spoil_label(d, with_value(7)), ["labelsTr/case_3", "[7]", "--labels"]),
+    "fraction": (lambda d: spoil_label(d, lambda a, m: (a * 0.5, m)), ["labelsTr/case_3", "whole numbers", "0.5"]),
+    "NaN": (lambda d: spoil_image(d, with_value(np.nan)), ["imagesTr/case_3", "1 of 13440", "NaN"]),
+    "infinite": (lambda d: spoil_image(d, with_value(np.inf)), ["imagesTr/case_3", "1 of 13440", "infinite"]),
+    "empty file": (lambda d: (d / "imagesTr" / "case_3.nii.gz").write_bytes(b""), ["imagesTr/case_3", "0 bytes"]),
+    "truncated": (
+        lambda d: (d / "imagesTr" / "case_3.nii.gz").write_bytes(
+            (d / "imagesTr" / "case_3.nii.gz").read_bytes()[:9000]
+        ),
+        ["imagesTr/case_3", "can't be read"],
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BAD, ids=str)
+def test_bad_input_is_one_line_before_training_starts(bundle, make_dataset, tmp_path, name):
+    spoil, words = BAD[name]
+    dataset = make_dataset()
+    spoil(dataset)
+    done = train(bundle, dataset, tmp_path / "run", "--epochs", "1", check=False)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1 and len(errors) == 1, done.stderr
+    for word in words:
+        assert word in errors[0]
+    assert "Traceback" not in done.stderr and not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--dataset_dir", "nowhere"], ["nowhere", "not a folder"]),
+        (["--dataset_dir", "None"], ["dataset_dir is not set"]),
+        (["--num_folds", "9"], ["6 cases", "9 folds", "--num_folds"]),
+        (["--fold", "5"], ["fold must be", "5 of 3"]),
+        (["--device", "cuda:7"], ["device", "cuda:7"]),
+        (["--resume", "True"], ["last.pt", "no checkpoint to resume"]),
+        (["--resume", "perhaps"], ["true or false", "perhaps"]),
+        (["--init_weights", "gone.pt"], ["gone.pt", "no such checkpoint"]),
+    ],
+    ids=str,
+)
+def test_bad_settings_are_one_line(bundle, make_dataset, tmp_path, more, words):
+    done = train(bundle, make_dataset(), tmp_path / "run", "--epochs", "1", *more, check=False)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1 and len(errors) == 1, done.stderr
+    for word in words:
+        assert word in errors[0]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_slightly_moved_label_is_a_warning(bundle, make_dataset, tmp_path):
+    dataset = make_dataset()
+    spoil_label(dataset, moved(0.1))
+    done = train(bundle, dataset, tmp_path / "run", "--epochs", "1")
+    assert "warning: " in done.stdout and "0.1 voxels away" in done.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(bundle, trained, tmp_path):
+    """DistributedDataParallel over gloo: each case once an epoch, equal weights, one writer."""
+    folder, _ = trained
+    overlay = tmp_path / "watch.json"
+    watch = {
+        "_target_": "tests.bundle.watch_ranks.WatchRanks",
+        "network": "@network",
+        "folder": str(tmp_path / "watched"),
+    }
+    overlay.write_text(json.dumps({"+train#handlers": [watch]}))
+    configs = [str(bundle / "configs" / name) for name in ("train.json", "multi_gpu_train.json")]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29517"]
+    command += ["-m", "monai.bundle", "run", "training", "--bundle_root", str(bundle)]
+    command += ["--config_file", str([*configs, str(overlay)]), "--dataset_dir", str(folder / "my data")]
+    command += ["--output_dir", str(tmp_path / "run"), "--num_folds", "3", "--epochs", "2", *SMALL, "--batch_size", "1"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    ranks = [state(tmp_path / "watched" / f"rank{r}.pt") for r in (0, 1)]
+    for epoch in (0, 1):
+        seen = sorted(case for rank in ranks for case in rank["seen"][epoch])
+        assert seen == read_json(tmp_path / "run" / "split.json")["training"]
+    # Running statistics are each process's own on a CPU, where PyTorch has no synchronised batch norm.
+    first, second = ({n: t for n, t in rank["network"].items() if "running" not in n} for rank in ranks)
+    assert equal(first, second)
+    assert done.stdout.count("epoch 2/2") == 1
+    assert {p.name for p in (tmp_path / "run").iterdir()} >= {"model.pt", "last.pt", "run.json", "split.json"}
+
+
+@pytest.mark.slow
+def test_dicom_images_with_nifti_labels(bundle, shared_data, tmp_path):
+    """The label is stored in another orientation than the DICOM series, as converters do."""
+    source = shared_data / "dicom" / "odd_series" / "ct_flipped_iop_17slices"
+    from monai.transforms import LoadImage
+
+    volume = LoadImage(image_only=True)(str(source))
+    label = (np.asarray(volume) > np.percentile(volume, 70)).astype(np.uint8)
+    for number in range(3):
+        (tmp_path / "data" / "imagesTr").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / "imagesTr" / f"case_{number}").symlink_to(source)
+        image = nib.as_closest_canonical(nib.Nifti1Image(label, np.asarray(volume.affine)))
+        (tmp_path / "data" / "labelsTr").mkdir(exist_ok=True)
+        nib.save(image, tmp_path / "data" / "labelsTr" / f"case_{number}.nii.gz")
+    more = ("--epochs", "1", "--spacing", "[4,4,4]", "--labels", "['bright']")
+    train(bundle, tmp_path / "data", tmp_path / "run", *more)
+    assert len(read_json(tmp_path / "run" / "split.json")["training"]) == 2
