@@ -51,7 +51,7 @@ def write_volume(path: Path, array: np.ndarray, affine: np.ndarray | None = None
 
 
 def ellipsoids(shape: Sequence[int], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A noisy image (float32) with two touching bright ellipsoids of different brightness, and its label map (uint8)."""
+    """A noisy image (float32) with two touching ellipsoids of different brightness, and its label map (uint8)."""
     random = np.random.default_rng(seed)
     centre = np.asarray(shape) / 2 + random.uniform(-2, 2, 3)
     grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)

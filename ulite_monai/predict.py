@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from ignite.engine import Events
 from monai.data import DataLoader, Dataset
 from monai.engines import Evaluator
 
@@ -39,16 +40,22 @@ def run_cases(evaluator: Evaluator, dataset: Dataset) -> None:
     """
     failures: list[str] = []
     for index, item in enumerate(dataset.data):
-        try:
-            evaluator.data_loader = DataLoader(Dataset([item], dataset.transform), batch_size=1)
-            evaluator.state.epoch_length = 1
-            evaluator.run()
-        except Exception as error:  # whatever a case's file provokes, the next case must run
-            reason = _reason(error)
-            failures.append(f"{_name(item)}: {reason}")
+        error = _run_case(evaluator, item, dataset)
+        if error is not None:
+            failures.append(f"{_name(item)}: {_reason(error)}")
             logger.error("case %d of %d failed, %s", index + 1, len(dataset.data), failures[-1])
     if failures:
         raise InputError(f"{len(failures)} of {len(dataset.data)} cases failed:\nerror: " + "\nerror: ".join(failures))
+
+
+def _run_case(evaluator: Evaluator, item: dict[str, Any], dataset: Dataset) -> Exception | None:
+    errors: list[Exception] = []
+    # An engine that ends by an exception can't run again; one whose exception is handled can.
+    with evaluator.add_event_handler(Events.EXCEPTION_RAISED, lambda error: errors.append(error)):
+        evaluator.data_loader = DataLoader(Dataset([item], dataset.transform), batch_size=1)
+        evaluator.state.epoch_length = 1
+        evaluator.run()
+    return errors[0] if errors else None
 
 
 def _name(item: dict[str, Any]) -> str:

@@ -49,7 +49,7 @@ def trained(bundle, tmp_path_factory):
 
 @pytest.mark.slow
 def test_what_a_run_leaves(trained):
-    folder, done = trained
+    folder, _ = trained
     run = folder / "the run"
     assert {p.name for p in run.iterdir()} == {"model.pt", "last.pt", "run.json", "split.json", "tensorboard"}
     assert any((run / "tensorboard").iterdir())

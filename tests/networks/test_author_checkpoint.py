@@ -1,5 +1,7 @@
 """Weights in the authors' naming give the authors' outputs."""
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -28,7 +30,7 @@ def author_state():
         state[f"{name}.num_batches_tracked"] = torch.tensor(7)
 
     conv("conv_in", 16, 3, 7, 7)
-    for level, (narrow, wide) in enumerate(zip(WIDTHS[:-1], WIDTHS[1:], strict=True), start=1):
+    for level, (narrow, wide) in enumerate(itertools.pairwise(WIDTHS), start=1):
         axial(f"e{level}.dw", narrow, 7)
         norm(f"e{level}.bn", narrow)
         conv(f"e{level}.pw", wide, narrow, 1, 1)
@@ -120,6 +122,6 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
             return (open, (str(tmp_path / "evil"), "w"))
 
     torch.save({"state_dict": Evil()}, tmp_path / "evil.ckpt")
-    with pytest.raises(Exception, match="weights_only|Weights only"):
+    with pytest.raises(Exception, match=r"weights_only|Weights only"):
         load_author_checkpoint(ULite(2, 3, 1), tmp_path / "evil.ckpt")
     assert not (tmp_path / "evil").exists()

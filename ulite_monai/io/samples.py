@@ -97,7 +97,7 @@ def download_hippocampus(folder: str | Path, url: str = HIPPOCAMPUS_URL, md5: st
     Raises:
         InputError: When it can't be reached, or isn't the file that was expected.
     """
-    from monai.apps.utils import check_hash, download_url
+    from monai.apps.utils import HashCheckError, check_hash, download_url
 
     folder = Path(folder)
     dataset = folder / "Task04_Hippocampus"
@@ -109,14 +109,14 @@ def download_hippocampus(folder: str | Path, url: str = HIPPOCAMPUS_URL, md5: st
     folder.mkdir(parents=True, exist_ok=True)
     try:
         download_url(url, archive, hash_val=md5, hash_type="md5", progress=True)
-    except (urllib.error.URLError, OSError) as error:
+    except HashCheckError as error:
+        archive.unlink(missing_ok=True)
+        raise InputError(f"{url}: the file that came isn't the expected one (MD5 {md5}); try again.") from error
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise InputError(
             f"{url}: can't be reached ({getattr(error, 'reason', error)}); without a network, copy "
             f"Task04_Hippocampus.tar to {folder} by hand and call this again."
         ) from error
-    except RuntimeError as error:
-        archive.unlink(missing_ok=True)
-        raise InputError(f"{url}: the file that came isn't the expected one (MD5 {md5}); try again.") from error
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
     return dataset

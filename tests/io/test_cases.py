@@ -1,0 +1,124 @@
+"""Cases found in the layouts that people have."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.conftest import write_volume
+from ulite_monai.errors import InputError
+from ulite_monai.io.cases import Case, case_items, find_cases, find_labelled_cases, stem
+
+VOXELS = np.zeros((3, 4, 5), np.uint8)
+
+
+def ids(cases):
+    return [case.id for case in cases]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a.nii.gz", "a"), ("a.b.nii", "a.b"), ("a.NII.GZ", "a"), ("scan", "scan"), ("x.nrrd", "x"), ("v1.2", "v1.2")],
+)
+def test_stem(tmp_path, name, expected):
+    assert stem(tmp_path / name) == expected
+
+
+def test_a_file(tmp_path):
+    path = write_volume(tmp_path / "brain.nii.gz", VOXELS)
+    assert find_cases(path) == [Case("brain", (path,))]
+    assert case_items(find_cases(path)) == [{"image": str(path), "case_id": "brain"}]
+
+
+def test_a_folder_recursively_with_relative_ids(tmp_path):
+    for name in ("b.nii", "a.nii.gz", "sub/a.nii.gz", ".hidden.nii.gz"):
+        write_volume(tmp_path / name, VOXELS)
+    (tmp_path / "notes.txt").write_text("x")
+    assert ids(find_cases(tmp_path)) == ["a", "b", "sub/a"]
+
+
+def test_nnunet_channels_are_one_case(tmp_path):
+    for name in ("p_1_0000", "p_1_0001", "p_2_0000", "odd_0007"):
+        write_volume(tmp_path / "imagesTs" / f"{name}.nii.gz", VOXELS)
+    cases = {case.id: case for case in find_cases(tmp_path)}
+    assert sorted(cases) == ["odd_0007", "p_1", "p_2"]
+    assert [p.name for p in cases["p_1"].image] == ["p_1_0000.nii.gz", "p_1_0001.nii.gz"]
+    assert isinstance(cases["p_1"].item()["image"], list) and isinstance(cases["p_2"].item()["image"], str)
+
+
+def test_two_inputs_of_one_output_are_both_named(tmp_path):
+    for name in ("a.nii", "a.nii.gz"):
+        write_volume(tmp_path / name, VOXELS)
+    with pytest.raises(InputError, match=r"a\.nii .*a\.nii\.gz|a\.nii\.gz .*a\.nii "):
+        find_cases(tmp_path)
+
+
+def test_a_data_list(tmp_path):
+    write_volume(tmp_path / "x" / "one.nii.gz", VOXELS)
+    (tmp_path / "list.json").write_text(json.dumps({"testing": ["x/one.nii.gz", {"image": "x/two.nii.gz"}]}))
+    cases = find_cases(tmp_path / "list.json")
+    assert ids(cases) == ["one", "two"] and cases[0].image == (tmp_path / "x" / "one.nii.gz",)
+    (tmp_path / "plain.json").write_text(json.dumps([{"image": ["a_0.nii", "a_1.nii"], "case_id": "a"}]))
+    (case,) = find_cases(tmp_path / "plain.json")
+    assert case.id == "a" and len(case.image) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("{", "not valid JSON"), ("{}", "none of the lists"), ('[{"label": "x"}]', "no image"), ("[]", "no volume")],
+)
+def test_a_broken_data_list(tmp_path, content, words):
+    (tmp_path / "list.json").write_text(content)
+    with pytest.raises(InputError, match=words):
+        find_cases(tmp_path / "list.json")
+
+
+@pytest.mark.parametrize(("name", "words"), [("gone", "no such file"), ("empty", "no volume or image")])
+def test_nothing_there(tmp_path, name, words):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=words):
+        find_cases(tmp_path / name)
+
+
+def test_a_dicom_folder_is_a_case(shared_data):
+    (case,) = find_cases(shared_data / "dicom" / "odd_series" / "ct_flipped_iop_17slices")
+    assert case.image == (shared_data / "dicom" / "odd_series" / "ct_flipped_iop_17slices",)
+
+
+def test_decathlon(hippocampus):
+    cases = find_labelled_cases(hippocampus)
+    assert len(cases) == 208 and cases[0].id == "hippocampus_001"
+    assert cases[0].label == hippocampus / "labelsTr" / "hippocampus_001.nii.gz"
+    assert ids(find_cases(hippocampus / "dataset.json")) == ids(cases)
+
+
+def test_labelled_folders_without_a_list(make_dataset):
+    dataset = make_dataset(cases=3)
+    assert ids(find_labelled_cases(dataset)) == ["case_0", "case_1", "case_2"]
+
+
+def test_a_missing_label_is_named_with_the_remedy(make_dataset):
+    dataset = make_dataset(cases=3)
+    (dataset / "labelsTr" / "case_1.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"imagesTr/case_1\.nii\.gz: no label .*1 of 3.*labelsTr/case_1\.nii\.gz"):
+        find_labelled_cases(dataset)
+
+
+def test_a_listed_image_that_is_gone(make_dataset):
+    dataset = make_dataset(cases=3)
+    entries = [{"image": f"imagesTr/case_{n}.nii.gz", "label": f"labelsTr/case_{n}.nii.gz"} for n in range(4)]
+    (dataset / "labelsTr" / "case_3.nii.gz").write_bytes(b"")
+    (dataset / "dataset.json").write_text(json.dumps({"training": entries}))
+    with pytest.raises(InputError, match=r"imagesTr/case_3\.nii\.gz: the image of case case_3"):
+        find_labelled_cases(dataset)
+
+
+@pytest.mark.parametrize(("value", "words"), [(None, "not set"), ("nowhere", "not a folder")])
+def test_no_dataset(value, words):
+    with pytest.raises(InputError, match=words):
+        find_labelled_cases(value)
+
+
+def test_a_folder_of_another_layout(tmp_path):
+    with pytest.raises(InputError, match=r"neither dataset\.json nor the folders imagesTr and labelsTr"):
+        find_labelled_cases(tmp_path)

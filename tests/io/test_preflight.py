@@ -1,0 +1,97 @@
+"""Preflight: each fault is found, with its file and value; what is fine passes."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from tests.conftest import write_volume
+from ulite_monai.io.cases import case_items, find_labelled_cases
+from ulite_monai.io.preflight import check_items, corner_displacement
+
+AFFINE = np.diag([-1.0, 1.0, 1.0, 1.0])
+
+
+def pair(tmp_path, image, label, image_affine=AFFINE, label_affine=AFFINE):
+    return [
+        {
+            "image": str(write_volume(tmp_path / "image.nii.gz", image, image_affine)),
+            "label": str(write_volume(tmp_path / "label.nii.gz", label, label_affine)),
+            "case_id": "one",
+        }
+    ]
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).normal(size=(6, 7, 8)).astype(np.float32)
+
+
+@pytest.fixture
+def label():
+    label = np.zeros((6, 7, 8), np.uint8)
+    label[2:4, 2:4, 2:4] = 1
+    return label
+
+
+def test_good_data_has_no_findings(hippocampus):
+    items = case_items(find_labelled_cases(hippocampus))
+    assert check_items(items, num_labels=2) == []
+
+
+def test_too_few_declared_labels_is_an_error_of_every_case(hippocampus):
+    items = case_items(find_labelled_cases(hippocampus))[:5]
+    findings = check_items(items, num_labels=1)
+    assert [f.case_id for f in findings] == [item["case_id"] for item in items]
+    assert all("[2]" in f.text and f.level == "error" for f in findings)
+
+
+def test_a_label_stored_in_another_orientation_is_fine(tmp_path, image, label):
+    items = pair(tmp_path, image, label)
+    turned = nib.as_closest_canonical(nib.load(items[0]["label"]))
+    turned = turned.as_reoriented(nib.orientations.axcodes2ornt("SPL"))
+    assert turned.shape == (8, 7, 6)
+    nib.save(turned, items[0]["label"])
+    assert check_items(items, num_labels=1) == []
+
+
+@pytest.mark.parametrize(
+    ("millimetres", "level"), [(0.005, None), (0.02, "warning"), (0.4, "warning"), (0.6, "error"), (40, "error")]
+)
+def test_positions(tmp_path, image, label, millimetres, level):
+    affine = AFFINE.copy()
+    affine[2, 3] += millimetres
+    findings = check_items(pair(tmp_path, image, label, label_affine=affine), num_labels=1)
+    assert [f.level for f in findings] == ([level] if level else [])
+
+
+def test_an_empty_label_and_a_constant_image_are_warnings(tmp_path, image, label):
+    findings = check_items(pair(tmp_path, image * 0 + 3, label * 0), num_labels=1)
+    assert [f.level for f in findings] == ["warning", "warning"]
+    assert "3.0" in findings[0].text and "no voxel is labelled" in findings[1].text
+
+
+def test_four_dimensions(tmp_path, image, label):
+    (finding,) = check_items(pair(tmp_path, np.stack([image, image], -1), label), num_labels=1)
+    assert finding.level == "error" and "4 axes" in finding.text
+
+
+def test_channels_must_match(tmp_path, image, label):
+    items = pair(tmp_path, image, label)
+    other = write_volume(tmp_path / "other.nii.gz", image[:-1], AFFINE)
+    items[0]["image"] = [items[0]["image"], str(other)]
+    (finding,) = check_items(items, num_labels=1)
+    assert "other.nii.gz" in finding.text and "(5, 7, 8)" in finding.text
+
+
+def test_corner_displacement_is_in_voxels_of_the_grid():
+    turned = np.eye(4)
+    turned[:2, :2] = [[0, -1], [1, 0]]
+    assert corner_displacement((4, 4, 4), np.eye(4), np.eye(4)) == 0
+    assert corner_displacement((4, 4, 4), np.diag([2.0, 2, 2, 1]), np.diag([2.0, 2, 2, 1]) + shift(1)) == 0.5
+    assert corner_displacement((11, 3, 3), np.eye(4), turned) == pytest.approx(13)
+
+
+def shift(millimetres):
+    matrix = np.zeros((4, 4))
+    matrix[0, 3] = millimetres
+    return matrix

@@ -1,0 +1,56 @@
+"""Metrics by hand: known shapes, missing structures, and no NaN in a summary."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ulite_monai.reports.metrics import label_metrics, summarize
+
+LABELS = ["a", "b"]
+
+
+def boxes(**slices):
+    array = np.zeros((20, 20, 20), np.uint8)
+    for value, name in enumerate(LABELS, start=1):
+        if name in slices:
+            array[slices[name]] = value
+    return array
+
+
+BOX = np.s_[4:10, 4:10, 4:10]
+MOVED = np.s_[6:12, 4:10, 4:10]
+
+
+def test_equal_masks():
+    first, second = label_metrics("case", boxes(a=BOX), boxes(a=BOX), (1, 1, 1), LABELS)
+    assert (first.dice, first.hd95_mm, first.nsd, first.difference_ml, first.status) == (1.0, 0.0, 1.0, 0.0, "both")
+    assert (second.dice, second.hd95_mm, second.nsd, second.status) == (None, None, None, "absent")
+
+
+def test_a_moved_box():
+    row, _ = label_metrics("case", boxes(a=MOVED), boxes(a=BOX), (1, 1, 1), LABELS)
+    assert row.dice == pytest.approx(2 * 4 * 36 / (2 * 216))
+    assert row.hd95_mm == pytest.approx(2.0)
+    assert 0 < row.nsd < 1
+
+
+def test_spacing_scales_distances_and_volumes():
+    row, _ = label_metrics("case", boxes(a=MOVED), boxes(a=np.s_[4:10, 4:10, 4:11]), (3, 1, 2), LABELS)
+    assert row.hd95_mm == pytest.approx(6.0)
+    assert row.volume_ml == pytest.approx(216 * 6 / 1000) and row.reference_ml == pytest.approx(252 * 6 / 1000)
+    assert row.difference_ml == pytest.approx(-36 * 6 / 1000)
+
+
+def test_missed_and_invented_count_as_zero_and_apart():
+    missed = label_metrics("1", boxes(), boxes(a=BOX), (1, 1, 1), LABELS)
+    invented = label_metrics("2", boxes(a=BOX), boxes(), (1, 1, 1), LABELS)
+    good = label_metrics("3", boxes(a=BOX), boxes(a=BOX), (1, 1, 1), LABELS)
+    summary = summarize([*missed, *invented, *good], LABELS)
+    entry = summary["labels"]["a"]
+    assert (entry["both"], entry["missed"], entry["invented"], entry["absent"]) == (1, 1, 1, 0)
+    assert entry["dice"]["mean"] == pytest.approx(1 / 3) and entry["dice"]["n"] == 3
+    assert entry["hd95_mm"] == {"n": 1, "mean": 0.0, "std": 0.0, "min": 0.0, "median": 0.0, "max": 0.0}
+    assert summary["labels"]["b"]["dice"] is None and summary["labels"]["b"]["absent"] == 3
+    assert summary["mean_dice"] == pytest.approx(1 / 3) and summary["cases"] == 3
+    json.dumps(summary, allow_nan=False)

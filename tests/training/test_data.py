@@ -1,0 +1,60 @@
+"""Folds and flags."""
+
+import random
+
+import pytest
+
+from ulite_monai.errors import InputError
+from ulite_monai.training import is_true, split
+
+ITEMS = [{"case_id": f"case_{n:02d}", "image": f"{n}.nii"} for n in range(23)]
+
+
+def ids(items):
+    return [item["case_id"] for item in items]
+
+
+def test_folds_partition_the_cases():
+    parts = [split(ITEMS, "validate", fold, 5, seed=0) for fold in range(5)]
+    assert sorted(len(part) for part in parts) == [4, 4, 5, 5, 5]
+    assert sorted(i for part in parts for i in ids(part)) == ids(ITEMS)
+    for fold, part in enumerate(parts):
+        assert sorted(ids(part) + ids(split(ITEMS, "train", fold, 5, seed=0))) == ids(ITEMS)
+
+
+def test_the_order_of_listing_does_not_matter_and_the_seed_does():
+    shuffled = random.Random(1).sample(ITEMS, len(ITEMS))
+    assert split(shuffled, "train", 2, 5, seed=0) == split(ITEMS, "train", 2, 5, seed=0)
+    assert split(ITEMS, "train", 2, 5, seed=1) != split(ITEMS, "train", 2, 5, seed=0)
+
+
+def test_a_known_split_stays_as_it_is():
+    assert ids(split(ITEMS, "validate", 0, 5, seed=0)) == EXPECTED
+
+
+EXPECTED = ["case_03", "case_08", "case_14", "case_20", "case_22"]
+
+
+def test_all_cases_are_in_both_parts():
+    assert split(ITEMS, "train", "all", 5, 0) == split(ITEMS, "validate", "all", 5, 0) == ITEMS
+
+
+@pytest.mark.parametrize(("fold", "num_folds"), [(5, 5), (-1, 5), (0, 1), ("some", 5), (0, 24)])
+def test_folds_that_do_not_fit(fold, num_folds):
+    with pytest.raises(InputError, match=str(num_folds)):
+        split(ITEMS, "train", fold, num_folds, seed=0)
+
+
+@pytest.mark.parametrize("value", [True, "true", "True", 1, "yes"])
+def test_true(value):
+    assert is_true(value) is True
+
+
+@pytest.mark.parametrize("value", [False, "false", "False", 0, "no"])
+def test_false(value):
+    assert is_true(value) is False
+
+
+def test_neither():
+    with pytest.raises(InputError, match="'maybe'"):
+        is_true("maybe")
