@@ -120,5 +120,5 @@ def test_no_dataset(value, words):
 
 
 def test_a_folder_of_another_layout(tmp_path):
-    with pytest.raises(InputError, match=r"neither dataset\.json nor the folders imagesTr and labelsTr"):
+    with pytest.raises(InputError, match=r"neither dataset\.json nor the folders imagesTr"):
         find_labelled_cases(tmp_path)

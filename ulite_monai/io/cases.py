@@ -86,8 +86,8 @@ def find_labelled_cases(dataset_dir: str | Path | None) -> list[Case]:
 
     Args:
         dataset_dir: a folder in Decathlon's layout: `dataset.json` with a `training` list, or `imagesTr` and
-            `labelsTr` with files of the same names. An image may be a folder of DICOM files; nnU-Net's `_0000`,
-            `_0001` name the channels of a case.
+            `labelsTr` (or `images` and `masks`) with files of the same names. An image may be a folder of DICOM
+            files; nnU-Net's `_0000`, `_0001` name the channels of a case.
 
     Returns:
         Cases ordered by id.
@@ -108,9 +108,12 @@ def find_labelled_cases(dataset_dir: str | Path | None) -> list[Case]:
         if missing:
             raise InputError(f"{missing[0].image[0]}: the image of case {missing[0].id} in {datalist} doesn't exist.")
     else:
-        images, labels = root / "imagesTr", root / "labelsTr"
-        if not (images.is_dir() and labels.is_dir()):
-            raise InputError(f"{root}: holds neither dataset.json nor the folders imagesTr and labelsTr.")
+        pairs = [(root / "imagesTr", root / "labelsTr"), (root / "images", root / "masks")]
+        images, labels = next((pair for pair in pairs if all(p.is_dir() for p in pair)), (None, None))
+        if images is None or labels is None:
+            raise InputError(
+                f"{root}: holds neither dataset.json nor the folders imagesTr and labelsTr (or images and masks)."
+            )
         found = {stem(p): p for p in sorted(labels.iterdir()) if _is_readable(p)}
         cases = [Case(c.id, c.image, found.get(c.id)) for c in _from_folder(images)]
         unlabelled = [case for case in cases if case.label is None]
@@ -118,11 +121,17 @@ def find_labelled_cases(dataset_dir: str | Path | None) -> list[Case]:
         first = unlabelled[0]
         raise InputError(
             f"{first.image[0]}: no label for this image ({len(unlabelled)} of {len(cases)} images lack theirs); "
-            f"add {first.label or root / 'labelsTr' / (first.id + '.nii.gz')} or take the image out."
+            f"add {first.label or _expected_label(first)} or take the image out."
         )
     if not cases:
         raise InputError(f"{root}: holds no labelled cases.")
     return _unique(cases)
+
+
+def _expected_label(case: Case) -> Path:
+    images = case.image[0].parent
+    name = case.image[0].name if images.name == "images" else f"{case.id}.nii.gz"
+    return images.parent / {"images": "masks"}.get(images.name, "labelsTr") / name
 
 
 def _is_readable(path: Path) -> bool:

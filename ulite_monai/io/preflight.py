@@ -12,6 +12,8 @@ import nibabel as nib
 import numpy as np
 from monai.transforms import LoadImage
 
+from ulite_monai.io.cases import IMAGE_SUFFIXES
+
 __all__ = ["Finding", "check_items", "corner_displacement"]
 
 WARN_DISPLACEMENT = 0.01
@@ -34,18 +36,19 @@ class _Loaded:
     affine: np.ndarray
 
 
-def check_items(items: Sequence[dict[str, Any]], num_labels: int) -> list[Finding]:
+def check_items(items: Sequence[dict[str, Any]], num_labels: int, instances: bool = False) -> list[Finding]:
     """Check the images and labels of a data list.
 
     Args:
         items: entries with `image` (a path, or one per channel), `label` (a path) and, if known, `case_id`.
         num_labels: number of classes beside the background; label values are 0 to `num_labels`.
+        instances: whether the label values number objects of one class, so that any whole number is right.
 
     Returns:
         Findings in the order of the items.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
-        checked = pool.map(lambda item: _check_item(item, num_labels), items)
+        checked = pool.map(lambda item: _check_item(item, num_labels, instances), items)
         return [finding for findings in checked for finding in findings]
 
 
@@ -63,7 +66,7 @@ def corner_displacement(shape: Sequence[int], affine: np.ndarray, other: np.ndar
     return float(np.abs(moved - corners)[:3].max())
 
 
-def _check_item(item: dict[str, Any], num_labels: int) -> list[Finding]:
+def _check_item(item: dict[str, Any], num_labels: int, instances: bool) -> list[Finding]:
     images = item["image"] if isinstance(item["image"], list | tuple) else [item["image"]]
     case_id = str(item.get("case_id", Path(str(images[0])).name))
     try:
@@ -74,7 +77,7 @@ def _check_item(item: dict[str, Any], num_labels: int) -> list[Finding]:
     findings = [f for channel in channels for f in _check_image(case_id, channel)]
     for other in (*channels[1:], label):
         findings += _check_same_grid(case_id, channels[0], other)
-    return findings + _check_label(case_id, label, num_labels)
+    return findings + _check_label(case_id, label, None if instances else num_labels)
 
 
 class _Unreadable(Exception):
@@ -93,6 +96,8 @@ def _load(path: str) -> _Loaded:
     except Exception as error:  # MONAI's readers raise whatever their libraries do; the user needs the file's name
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise _Unreadable(f"{path}: can't be read, it is damaged or of an unknown format ({reason}).") from None
+    if file.name.lower().endswith(IMAGE_SUFFIXES):
+        return _Loaded(path, array[..., 0] if array.ndim == 3 else array, affine)  # the last axis is colour
     if array.ndim > 3 or array.ndim < 2:
         raise _Unreadable(f"{path}: has {array.ndim} axes {array.shape}; give one 2D or 3D file per channel.")
     return _canonical(path, array, affine)
@@ -141,14 +146,14 @@ def _check_same_grid(case_id: str, image: _Loaded, other: _Loaded) -> list[Findi
     return [Finding("warning", case_id, f"{text}.")]
 
 
-def _check_label(case_id: str, label: _Loaded, num_labels: int) -> list[Finding]:
+def _check_label(case_id: str, label: _Loaded, num_labels: int | None) -> list[Finding]:
     values = np.unique(label.array)
     if not np.all(np.isfinite(values)):
         return [Finding("error", case_id, f"{label.path}: holds NaN or infinite label values.")]
     fractions = values[values != np.round(values)]
     if fractions.size:
         return [Finding("error", case_id, f"{label.path}: label values must be whole numbers, found {fractions[0]:g}.")]
-    undeclared = [int(v) for v in values if not 0 <= v <= num_labels]
+    undeclared = [int(v) for v in values if v < 0 or (num_labels is not None and v > num_labels)]
     if undeclared:
         return [
             Finding(

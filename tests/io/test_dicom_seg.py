@@ -1,0 +1,237 @@
+"""DICOM SEG out, read back by dcmqi, checked by dciodvfy, and by what it refers to."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+pydicom = pytest.importorskip("pydicom", "3.0")
+pytest.importorskip("highdicom")
+
+from ulite_monai.errors import InputError  # noqa: E402
+from ulite_monai.io.dicom_seg import write_dicom_seg  # noqa: E402
+from ulite_monai.io.dicom_tree import find_series  # noqa: E402
+
+STRUCTURE = {"value": "123037004", "scheme": "SCT", "meaning": "Anatomical Structure"}
+HIPPOCAMPUS = {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}
+LABELS = [
+    {"value": 1, "name": "Anterior hippocampus", "category": STRUCTURE, "type": HIPPOCAMPUS},
+    {"value": 2, "name": "Nothing", "category": STRUCTURE, "type": HIPPOCAMPUS, "anatomy": HIPPOCAMPUS},
+    {"value": 5, "name": "Posterior hippocampus", "category": STRUCTURE, "type": HIPPOCAMPUS},
+]
+MAKER = ("U-Lite hippocampus", "0.1.0")
+
+
+def mask_for(series):
+    """Two of the three labels, not symmetric, and some slices empty."""
+    mask = np.zeros(series.shape, dtype=np.uint8)
+    i, j, k = (max(1, n // 3) for n in series.shape)
+    mask[i : i + 9, j : j + 5, min(k, series.shape[2] - 1) : k + 2] = 1
+    mask[1:3, 2:12, -1:] = 5
+    assert set(np.unique(mask)) == {0, 1, 5}
+    return mask
+
+
+def program(name: str) -> str:
+    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+    if found is None:
+        pytest.skip(f"{name} isn't installed")
+    return found
+
+
+def written(folder: Path, path: Path, number: int = 0):
+    series = find_series(folder).series[number]
+    mask = mask_for(series)
+    notes = write_dicom_seg(mask, series, LABELS, path, *MAKER)
+    return series, mask, notes
+
+
+def read_by_dcmqi(path: Path, series, folder: Path) -> np.ndarray:
+    """The mask as segimage2itkimage reads it, pasted onto the series' grid."""
+    folder.mkdir()
+    command = [program("segimage2itkimage"), "--inputDICOM", str(path), "--outputDirectory", str(folder), "-t", "nii"]
+    subprocess.run(command, check=True, capture_output=True)
+    mask = np.zeros(series.shape, dtype=np.uint8)
+    for file in folder.glob("*.nii.gz"):
+        image = nib.load(file)
+        index = np.argwhere(np.asarray(image.dataobj) > 0)
+        found = nib.affines.apply_affine(np.linalg.inv(series.affine) @ image.affine, index)
+        assert np.abs(found - np.round(found)).max(initial=0) < 1e-3
+        mask[tuple(np.round(found).astype(int).T)] = LABELS[int(file.name.split(".")[0]) - 1]["value"]
+    return mask
+
+
+def complaints(path: Path) -> list[str]:
+    """The errors that dciodvfy reports."""
+    done = subprocess.run([program("dciodvfy"), str(path)], capture_output=True, text=True, check=False)
+    assert "Segmentation" in done.stderr
+    return [line for line in done.stderr.splitlines() if line.startswith("Error")]
+
+
+SOURCES = [
+    "mr_t1_large_384slices",
+    "multi_timepoint_ge_epi",
+    "odd_series/hitachi_oblique",
+    "odd_series/ct_flipped_iop_17slices",
+    "odd_series_noise_pixels/single_slice",
+    "odd_series_noise_pixels/slicecount_001",
+    "transfer_syntax_series_noise_pixels/compressed_j2k",
+    "multiframe/hyperfine_enhanced_noise_pixels",
+    "multiframe/philips_enhanced_noise_pixels",
+    "multiframe/siemens_enhanced_noise_pixels",
+    "multiframe/pydicom_emri_ect",
+]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_dcmqi_reads_the_identical_mask(shared_data, tmp_path, source):
+    series, mask, _ = written(shared_data / "dicom" / source, tmp_path / "m.seg.dcm")
+    np.testing.assert_array_equal(read_by_dcmqi(tmp_path / "m.seg.dcm", series, tmp_path / "read"), mask)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_dciodvfy_finds_no_error(shared_data, tmp_path, source):
+    written(shared_data / "dicom" / source, tmp_path / "m.seg.dcm")
+    assert complaints(tmp_path / "m.seg.dcm") == []
+
+
+@pytest.mark.parametrize("source", ["multiframe/pydicom_emri_ect", "multiframe/siemens_enhanced_noise_pixels"])
+def test_every_frame_refers_to_the_source_frame_at_its_place(shared_data, tmp_path, source):
+    series, _, _ = written(shared_data / "dicom" / source, tmp_path / "m.seg.dcm")
+    frames = pydicom.dcmread(series.files[0]).PerFrameFunctionalGroupsSequence
+    for frame in pydicom.dcmread(tmp_path / "m.seg.dcm").PerFrameFunctionalGroupsSequence:
+        number = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber
+        place = frames[number - 1].PlanePositionSequence[0].ImagePositionPatient
+        assert frame.PlanePositionSequence[0].ImagePositionPatient == pytest.approx(place)
+
+
+def test_it_belongs_to_its_series(write_series, tmp_path):
+    folder = write_series()
+    series, _, notes = written(folder, tmp_path / "m.seg.dcm")
+    sources = [pydicom.dcmread(file) for file in series.files]
+    seg = pydicom.dcmread(tmp_path / "m.seg.dcm")
+    assert notes == []
+    assert seg.SOPClassUID == pydicom.uid.SegmentationStorage and seg.SegmentationType == "BINARY"
+    assert seg.FrameOfReferenceUID == sources[0].FrameOfReferenceUID
+    assert seg.StudyInstanceUID == sources[0].StudyInstanceUID
+    assert seg.SeriesInstanceUID != sources[0].SeriesInstanceUID
+    (reference,) = seg.ReferencedSeriesSequence
+    assert reference.SeriesInstanceUID == sources[0].SeriesInstanceUID
+    instances = [item.ReferencedSOPInstanceUID for item in reference.ReferencedInstanceSequence]
+    assert sorted(instances) == sorted(ds.SOPInstanceUID for ds in sources)
+    assert seg.PatientID == "SecretId"
+
+
+def test_segments_are_coded_and_an_empty_one_stays(write_series, tmp_path):
+    written(write_series(), tmp_path / "m.seg.dcm")
+    seg = pydicom.dcmread(tmp_path / "m.seg.dcm")
+    assert [(s.SegmentNumber, s.SegmentLabel) for s in seg.SegmentSequence] == [
+        (1, "Anterior hippocampus"),
+        (2, "Nothing"),
+        (3, "Posterior hippocampus"),
+    ]
+    for segment in seg.SegmentSequence:
+        category, kind = segment.SegmentedPropertyCategoryCodeSequence[0], segment.SegmentedPropertyTypeCodeSequence[0]
+        assert (category.CodeValue, category.CodingSchemeDesignator) == ("123037004", "SCT")
+        assert (kind.CodeValue, kind.CodeMeaning) == ("5366008", "Hippocampus")
+        assert segment.SegmentAlgorithmType == "AUTOMATIC"
+        algorithm = segment.SegmentationAlgorithmIdentificationSequence[0]
+        assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == MAKER
+    used = {
+        frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber for frame in seg.PerFrameFunctionalGroupsSequence
+    }
+    assert used == {1, 3}
+    assert "research use" in seg.ContentDescription and "research use" in seg.SeriesDescription
+
+
+def test_an_empty_mask_is_written(write_series, tmp_path):
+    series = find_series(write_series()).series[0]
+    write_dicom_seg(np.zeros(series.shape, np.uint8), series, LABELS, tmp_path / "m.seg.dcm", *MAKER)
+    seg = pydicom.dcmread(tmp_path / "m.seg.dcm")
+    assert len(seg.SegmentSequence) == 3 and not seg.pixel_array.any()
+    assert complaints(tmp_path / "m.seg.dcm") == []
+
+
+def test_a_time_point_of_a_multi_frame_file(write_series, tmp_path):
+    legacy = pytest.importorskip("highdicom").legacy
+    datasets = []
+    for time in (1, 2):
+        for file in write_series(folder=f"time{time}").iterdir():
+            ds = pydicom.dcmread(file)
+            ds.SOPInstanceUID += f".{time}"
+            ds.InstanceNumber += 10 * time
+            datasets.append(ds)
+    converted = legacy.LegacyConvertedEnhancedMRImage(
+        datasets, "1.2.826.0.1.3680043.8.498.33", 9, "1.2.826.0.1.3680043.8.498.34", 1
+    )
+    for groups, ds in zip(converted.PerFrameFunctionalGroupsSequence, datasets, strict=True):
+        groups.FrameContentSequence[0].TemporalPositionIndex = int(ds.InstanceNumber) // 10
+    converted.save_as(tmp_path / "converted.dcm")
+    for number in (0, 1):
+        path = tmp_path / f"{number}.seg.dcm"
+        series, mask, _ = written(tmp_path / "converted.dcm", path, number)
+        np.testing.assert_array_equal(read_by_dcmqi(path, series, tmp_path / f"read{number}"), mask)
+        referred = {
+            source.ReferencedFrameNumber
+            for frame in pydicom.dcmread(path).PerFrameFunctionalGroupsSequence
+            for derivation in frame.DerivationImageSequence
+            for source in derivation.SourceImageSequence
+        }
+        assert referred <= {one.frame + 1 for one in series.slices}
+        empty = tmp_path / f"{number}empty.seg.dcm"
+        write_dicom_seg(np.zeros_like(mask), series, LABELS, empty, *MAKER)
+        assert not pydicom.dcmread(empty).pixel_array.any()
+
+
+def test_what_the_headers_lack_is_filled_and_said_but_not_in_the_files(write_series, tmp_path):
+    def bare(ds, k):
+        del ds.PatientBirthDate, ds.AccessionNumber, ds.FrameOfReferenceUID, ds.SliceThickness
+        ds.PatientAge = "42"
+
+    folder = write_series(change=bare)
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    _, _, notes = written(folder, tmp_path / "m.seg.dcm")
+    told = " ".join(notes)
+    assert "lacks PatientBirthDate, AccessionNumber; left empty" in told
+    assert "lacks FrameOfReferenceUID; the DICOM SEG has a new one" in told
+    assert "lacks SliceThickness" in told and "PatientAge isn't in DICOM's form" in told
+    assert "Secret" not in told and "42" not in told.replace("series7_8730791c", "")
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
+    seg = pydicom.dcmread(tmp_path / "m.seg.dcm")
+    assert seg.FrameOfReferenceUID and seg.AccessionNumber == ""
+    assert complaints(tmp_path / "m.seg.dcm") == []
+
+
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])
+def test_without_its_uids_nothing_can_be_referred_to(write_series, tmp_path, keyword):
+    series = find_series(write_series(change=lambda ds, k: delattr(ds, keyword))).series[0]
+    with pytest.raises(InputError, match=f"{series.id}: has no {keyword}, .*; write NIfTI instead"):
+        write_dicom_seg(np.zeros(series.shape, np.uint8), series, LABELS, tmp_path / "m.seg.dcm", *MAKER)
+
+
+def test_an_irregular_series_is_refused(write_series, tmp_path):
+    series = find_series(write_series(change=lambda ds, k: delattr(ds, "PixelSpacing"))).series[0]
+    with pytest.raises(InputError, match=r"no usable PixelSpacing.* write NIfTI instead"):
+        write_dicom_seg(np.zeros(series.shape, np.uint8), series, LABELS, tmp_path / "m.seg.dcm", *MAKER)
+
+
+def test_masks_that_dont_fit_are_refused(write_series, tmp_path):
+    series = find_series(write_series()).series[0]
+    with pytest.raises(ValueError, match=r"shape \(6, 5, 3\), the series \(6, 5, 4\)"):
+        write_dicom_seg(np.zeros((6, 5, 3), np.uint8), series, LABELS, tmp_path / "m.seg.dcm", *MAKER)
+    with pytest.raises(ValueError, match=r"holds 3, which no label declares \(\[1, 2, 5\]\)"):
+        write_dicom_seg(np.full(series.shape, 3, np.uint8), series, LABELS, tmp_path / "m.seg.dcm", *MAKER)
+    assert list(tmp_path.glob("*.dcm")) == []
+
+
+def test_a_missing_highdicom_is_named(write_series, tmp_path, monkeypatch):
+    series = find_series(write_series()).series[0]
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    with pytest.raises(InputError, match=r'highdicom can\'t be imported .*pip install "ulite-monai\[dicom\]"'):
+        write_dicom_seg(np.zeros(series.shape, np.uint8), series, LABELS, tmp_path / "m.seg.dcm", *MAKER)

@@ -1,0 +1,135 @@
+"""NRRD and MetaImage in, and the choice of a reader by what is given."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from ulite_monai.errors import InputError
+from ulite_monai.io.read_volume import read_volume
+from ulite_monai.io.write_nifti import write_label_map
+
+sitk = pytest.importorskip("SimpleITK")
+
+VALUES = np.arange(6 * 5 * 4, dtype=np.int16).reshape(6, 5, 4)
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def image_of(values, direction=None):
+    image = sitk.GetImageFromArray(values.T)
+    image.SetSpacing((0.7, 0.9, 3))
+    image.SetOrigin((-100.25, 33, 250))
+    image.SetDirection((np.eye(3) if direction is None else direction).ravel())
+    return image
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.nhdr", "a.mha", "a.mhd"])
+@pytest.mark.parametrize("compressed", [True, False])
+def test_values_and_places(tmp_path, name, compressed):
+    direction = nib.eulerangles.euler2mat(0.4, -0.3, 0.5)
+    sitk.WriteImage(image_of(VALUES, direction), str(tmp_path / name), compressed)
+    found = read_volume(tmp_path / name)
+    expected = np.eye(4)
+    expected[:3, :3] = direction @ np.diag([0.7, 0.9, 3])
+    expected[:3, 3] = (-100.25, 33, 250)
+    np.testing.assert_array_equal(found.array, VALUES)
+    assert found.array.dtype == np.int16 and found.header is None and found.warnings == []
+    np.testing.assert_allclose(found.affine, LPS_TO_RAS @ expected, atol=1e-4)
+    write_label_map(VALUES, found, tmp_path / "mask.nii.gz")
+    mask = sitk.ReadImage(str(tmp_path / "mask.nii.gz"))
+    np.testing.assert_allclose(
+        mask.TransformIndexToPhysicalPoint((5, 4, 3)),
+        image_of(VALUES, direction).TransformIndexToPhysicalPoint((5, 4, 3)),
+        atol=1e-4,
+    )
+
+
+def test_nan_is_settled(tmp_path):
+    values = VALUES.astype(np.float32)
+    values[0, 0, 0] = np.nan
+    sitk.WriteImage(image_of(values), str(tmp_path / "a.nrrd"))
+    with pytest.raises(InputError, match="1 of 120 voxels"):
+        read_volume(tmp_path / "a.nrrd")
+    found = read_volume(tmp_path / "a.nrrd", on_nonfinite="replace")
+    assert found.array[0, 0, 0] == 1 and "1 voxels were NaN" in found.warnings[0]
+
+
+def test_an_nrrd_without_a_space_is_warned_of(tmp_path):
+    header = "NRRD0004\ntype: short\ndimension: 3\nsizes: 6 5 4\nspacings: 1 1 2\nendian: little\nencoding: raw\n\n"
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + VALUES.T.tobytes())
+    found = read_volume(tmp_path / "a.nrrd")
+    np.testing.assert_array_equal(found.array, VALUES)
+    assert "names no anatomical space" in found.warnings[0]
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+def test_vectors_and_time_are_refused(tmp_path, name):
+    colour = sitk.GetImageFromArray(np.zeros((4, 5, 6, 3), np.uint8), isVector=True)
+    sitk.WriteImage(colour, str(tmp_path / name))
+    with pytest.raises(InputError, match="3 values a voxel"):
+        read_volume(tmp_path / name)
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((3, 4, 5, 6), np.uint8), isVector=False), str(tmp_path / name))
+    with pytest.raises(InputError, match=r"has 4 dimensions \(6, 5, 4, 3\)"):
+        read_volume(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.98])
+def test_cut_files_are_refused(tmp_path, name, compressed, share):
+    noise = np.random.default_rng(0).integers(0, 9999, (10, 10, 10)).astype(np.int16)
+    path = tmp_path / name
+    sitk.WriteImage(image_of(noise), str(path), compressed)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(
+        InputError, match=rf"{name}: (is cut short or corrupt|isn't NRRD or MetaImage|has \d dimensions)"
+    ):
+        read_volume(path)
+
+
+def test_a_missing_file():
+    with pytest.raises(InputError, match=r"nowhere\.mha: no such file"):
+        read_volume("nowhere.mha")
+
+
+def test_a_folder_with_one_usable_series(write_series):
+    pytest.importorskip("pydicom", "3.0")
+    folder = write_series()
+    (folder / "info.txt").write_text("hello")
+    found = read_volume(folder)
+    assert found.array.shape == (6, 5, 4) and found.source.id.startswith("series7_")
+    write_series(np.zeros((6, 5, 2), np.int16), folder="series/b", change=other_series)
+    with pytest.raises(InputError, match=r"holds 2 DICOM volumes, one is needed: series7_\w+ \(t1 test\), series8_"):
+        read_volume(folder)
+
+
+def other_series(ds, k):
+    ds.SeriesInstanceUID, ds.SeriesNumber = "1.2.3.4", 8
+    ds.SOPInstanceUID += ".8"
+
+
+def test_a_folder_whose_only_series_has_a_problem(write_series):
+    pytest.importorskip("pydicom", "3.0")
+    folder = write_series(change=lambda ds, k: delattr(ds, "PixelSpacing"))
+    with pytest.raises(InputError, match=r"series7_.*no usable PixelSpacing"):
+        read_volume(folder)
+
+
+def test_a_tilted_series_is_read_when_asked(write_series):
+    pytest.importorskip("pydicom", "3.0")
+
+    def tilted(ds, k):
+        ds.ImagePositionPatient[1] += k
+
+    folder = write_series(change=tilted)
+    with pytest.raises(InputError, match="--resample-tilt"):
+        read_volume(folder)
+    assert read_volume(folder, resample_tilt=True).array.shape[1] > 5
+
+
+def test_a_folder_with_nothing(tmp_path):
+    pytest.importorskip("pydicom", "3.0")
+    with pytest.raises(InputError, match="holds no volume that can be read"):
+        read_volume(tmp_path)

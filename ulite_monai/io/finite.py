@@ -1,0 +1,41 @@
+"""NaN and infinite voxels: refused, or replaced and counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ulite_monai.errors import InputError
+
+__all__ = ["NonFinite", "settle_nonfinite"]
+
+NonFinite = Literal["error", "replace"]
+
+
+def settle_nonfinite(array: np.ndarray, name: str | Path, on_nonfinite: NonFinite, warnings: list[str]) -> np.ndarray:
+    """The array without NaN or infinite values.
+
+    Args:
+        array: any shape, any real type.
+        name: what to call it in messages.
+        on_nonfinite: "error" refuses them; "replace" puts the finite minimum there and adds a warning.
+        warnings: where the warning goes.
+
+    Raises:
+        InputError: When there are some and `on_nonfinite` is "error", or when there is nothing else.
+    """
+    if array.dtype.kind != "f":
+        return array
+    finite = np.isfinite(array)
+    count = int(finite.size - np.count_nonzero(finite))
+    if count == 0:
+        return array
+    if count == array.size:
+        raise InputError(f"{name}: all {count:,} voxels are NaN or infinite; export it again.")
+    if on_nonfinite == "error":
+        raise InputError(f"{name}: {count:,} of {array.size:,} voxels are NaN or infinite; replace them by numbers.")
+    lowest = array[finite].min()
+    warnings.append(f"{name}: {count:,} voxels were NaN or infinite and were taken as the minimum, {lowest:g}.")
+    return np.where(finite, array, lowest)

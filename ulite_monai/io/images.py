@@ -1,0 +1,41 @@
+"""Two-dimensional images: whatever PNG, JPEG or TIFF holds, as RGB; masks out as PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ulite_monai.io.atomic import atomic_path
+
+__all__ = ["as_rgb", "write_mask"]
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """The image with three 8-bit channels, for MONAI's `PILReader(converter=as_rgb)`.
+
+    Grey, palette, CMYK and transparent images are converted (transparency is dropped, not blended). Deeper grey
+    images (16 or 32 bits, or floats) are scaled so that their range becomes 0 to 255.
+    """
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        values = np.asarray(image, dtype=np.float64)
+        low, high = values.min(), values.max()
+        scaled = (values - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
+        image = Image.fromarray(np.round(scaled).astype(np.uint8))
+    if image.mode == "RGBA":
+        return Image.merge("RGB", image.split()[:3])
+    return image.convert("RGB")
+
+
+def write_mask(mask: np.ndarray, path: str | Path) -> None:
+    """Write a 2D label map as a grey PNG that a person can see: 255 for the only label, else evenly spread greys.
+
+    Args:
+        mask: whole numbers >= 0, axes (x, y) as MONAI's PILReader has them.
+        path: `.png`; replaced if it exists, never half written.
+    """
+    labels = max(int(mask.max()), 1)
+    grey = (mask.astype(np.int64) * (255 // labels)).astype(np.uint8)
+    with atomic_path(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(grey.T)).save(temporary)

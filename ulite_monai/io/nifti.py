@@ -1,0 +1,234 @@
+"""NIfTI and Analyze volumes in, with exact geometry or a sentence of refusal."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel import imageglobals
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.filebasedimages import ImageFileError
+from nibabel.nifti1 import Nifti1Header
+from nibabel.openers import ImageOpener
+from nibabel.spatialimages import HeaderDataError, SpatialImage
+from nibabel.wrapstruct import WrapStructError
+
+from ulite_monai.errors import InputError
+from ulite_monai.io.finite import NonFinite, settle_nonfinite
+from ulite_monai.io.volume import Volume, spacing_of
+
+__all__ = ["read_nifti"]
+
+MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
+# Deflate can't do better than 1032 bytes for one; a header that promises more is corrupt, and believing it could take
+# all the memory there is.
+BEST_COMPRESSION = 1032
+# Cosine between two axes above which ITK's reader finds "no orthonormal definition" (tried: 1e-4 opens, 3e-4 doesn't).
+SHEAR = 1e-4
+CHUNK = 1 << 20
+SURFACES = (".gii", ".gii.gz", ".surf", ".stl", ".vtk", ".ply", ".obj")
+BROKEN = (OSError, EOFError, zlib.error, ValueError, ImageFileError, HeaderDataError, WrapStructError, OverflowError)
+
+
+def read_nifti(path: str | Path, on_nonfinite: NonFinite = "error") -> Volume:
+    """The volume in a NIfTI-1, NIfTI-2 or Analyze 7.5 file.
+
+    Args:
+        path: `.nii`, or the `.hdr` or `.img` of a pair, each also with `.gz`.
+        on_nonfinite: what to do about NaN and infinite voxels.
+
+    Returns:
+        The volume, shape (i, j, k): trailing dimensions of length 1 are dropped, a 2D image gets one slice. Scaled
+        values are float32, others keep their type. The affine is the sform's if its code is above 0, else the
+        qform's if its code is, else nibabel's guess from the voxel size; always in millimetres.
+
+    Raises:
+        InputError: When the file is missing, cut short or corrupt, isn't one scalar 3D volume, or has no usable
+            geometry.
+    """
+    path = Path(path)
+    if path.name.lower().endswith(SURFACES):
+        raise InputError(f"{path}: is a surface, not a volume; give the volume that it was made from.")
+    warnings: list[str] = []
+    with _remarks_as_warnings(path, warnings):
+        image = _open(path)
+    shape = _volume_shape(path, image)
+    _check_size(path, image)
+    affine = _affine(path, image, warnings)
+    array = _values(path, image).reshape(shape)
+    array = settle_nonfinite(array, path, on_nonfinite, warnings)
+    header = image.header if isinstance(image.header, Nifti1Header) else None
+    return Volume(array, affine, path, header, warnings)
+
+
+def _open(path: Path) -> SpatialImage:
+    if not path.exists():
+        raise InputError(f"{path}: no such file.")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: is empty (0 bytes); copy or export it again.")
+    try:
+        image = nib.load(path, mmap=False)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: its other half is missing ({error}); keep .hdr and .img together.") from error
+    except BROKEN as error:
+        raise InputError(f"{path}: can't be read as NIfTI ({_first_line(error)}); copy or export it again.") from error
+    if isinstance(image, nib.Cifti2Image):
+        raise InputError(f"{path}: is CIFTI, values on a surface; give the volume that it was made from.")
+    if not isinstance(image, nib.Nifti1Pair | nib.AnalyzeImage):
+        raise InputError(f"{path}: is {type(image).__name__}, not NIfTI; convert it to .nii.gz first.")
+    return image
+
+
+@contextmanager
+def _remarks_as_warnings(path: Path, warnings: list[str]) -> Iterator[None]:
+    """What nibabel would print about a header that it mends goes to the volume's warnings."""
+
+    class Remarks(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            warnings.append(f"{path}: its header was mended: {record.getMessage()}.")
+
+    printing, imageglobals.logger.handlers = imageglobals.logger.handlers, [Remarks()]
+    try:
+        yield
+    finally:
+        imageglobals.logger.handlers = printing
+
+
+def _volume_shape(path: Path, image: SpatialImage) -> tuple[int, ...]:
+    kind = image.get_data_dtype()
+    if kind.names or kind.kind == "V":
+        raise InputError(f"{path}: holds colours ({kind.names or kind}), not intensities; convert it to grey values.")
+    if kind.kind == "c":
+        raise InputError(f"{path}: holds complex numbers ({kind}); save their magnitude as a volume of its own.")
+    shape = tuple(int(n) for n in image.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) > 3:
+        raise InputError(
+            f"{path}: holds {int(np.prod(shape[3:]))} volumes (shape {shape}), one is needed; split it and give the "
+            "one to segment, for example with nibabel.funcs.four_to_three."
+        )
+    if len(shape) < 2 or 0 in shape:
+        raise InputError(f"{path}: has shape {shape}, which is no volume; export it again.")
+    return (*shape, 1) if len(shape) == 2 else shape
+
+
+def _check_size(path: Path, image: SpatialImage) -> None:
+    needed = int(np.prod([int(n) for n in image.shape], dtype=object)) * image.get_data_dtype().itemsize
+    data = _data_file(path, image)
+    if not data.exists():
+        raise InputError(f"{path}: its voxels in {data.name} are missing; keep .hdr and .img together.")
+    size = data.stat().st_size
+    most = size * BEST_COMPRESSION if data.suffix.lower() in (".gz", ".bz2", ".zst") else size
+    if needed > most:
+        raise InputError(
+            f"{path}: is cut short: shape {image.shape} of {image.get_data_dtype()} takes {needed:,} bytes, "
+            f"{data.name} has {size:,}; copy or export it again."
+        )
+
+
+def _values(path: Path, image: SpatialImage) -> np.ndarray:
+    proxy: Any = image.dataobj
+    layout = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
+    plain = (proxy.slope, proxy.inter) == (1, 0)
+    try:
+        with ImageOpener(str(_data_file(path, image))) as opener:
+            array = np.asanyarray(ArrayProxy(opener.fobj, layout, mmap=False), dtype=None if plain else np.float32)
+            while opener.read(CHUNK):  # a compressed stream is checked at its end only
+                pass
+    except BROKEN as error:
+        raise InputError(f"{path}: is cut short or corrupt ({_first_line(error)}); copy or export it again.") from error
+    except MemoryError as error:
+        raise InputError(f"{path}: shape {image.shape} doesn't fit into memory; crop or resample it first.") from error
+    if array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _data_file(path: Path, image: SpatialImage) -> Path:
+    return Path(image.file_map["image"].filename or path)
+
+
+def _affine(path: Path, image: SpatialImage, warnings: list[str]) -> np.ndarray:
+    header = image.header
+    if not isinstance(header, Nifti1Header):
+        warnings.append(f"{path}: is Analyze 7.5, which doesn't say which side is left; check the sides.")
+        affine = np.asarray(image.affine, dtype=np.float64)
+    else:
+        affine = _nifti_affine(path, header, warnings)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise InputError(f"{path}: its affine {affine[:3].tolist()} can't place voxels; export it again.")
+    _warn_of_shear(path, affine, warnings)
+    return affine
+
+
+def _nifti_affine(path: Path, header: Nifti1Header, warnings: list[str]) -> np.ndarray:
+    sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
+    if sform_code > 0:
+        affine = header.get_sform()
+        if qform_code > 0:
+            _warn_of_disagreement(path, affine, _qform(header), header.get_data_shape(), warnings)
+    elif qform_code > 0:
+        affine = header.get_qform()
+    else:
+        affine = header.get_base_affine()
+        warnings.append(f"{path}: sform and qform codes are both 0, so position and sides are a guess; check them.")
+    unit = _unit(header)
+    if unit in MILLIMETRES:
+        affine = np.diag([MILLIMETRES[unit]] * 3 + [1.0]) @ affine
+        warnings.append(
+            f"{path}: gives positions in {unit}s; they were taken as millimetres times {MILLIMETRES[unit]}."
+        )
+    return np.asarray(affine, dtype=np.float64)
+
+
+def _qform(header: Nifti1Header) -> np.ndarray | None:
+    try:
+        return header.get_qform()
+    except (ValueError, HeaderDataError):
+        return None
+
+
+def _unit(header: Nifti1Header) -> str:
+    try:
+        return header.get_xyzt_units()[0]
+    except KeyError:
+        return "unknown"
+
+
+def _warn_of_disagreement(
+    path: Path, sform: np.ndarray, qform: np.ndarray | None, shape: tuple[int, ...], warnings: list[str]
+) -> None:
+    if qform is None:
+        warnings.append(f"{path}: its qform is no rotation and was ignored; the sform was used.")
+        return
+    corners = np.array([(*corner, 1) for corner in product(*((0, n - 1) for n in (*shape, 1, 1)[:3]))])
+    distance = float(np.linalg.norm(corners @ (sform - qform).T, axis=1).max())
+    if not distance <= 0.1 * min(spacing_of(sform)):
+        warnings.append(
+            f"{path}: sform and qform disagree by up to {distance:.4g} mm; the sform was used, other programs may "
+            "use the qform."
+        )
+
+
+def _warn_of_shear(path: Path, affine: np.ndarray, warnings: list[str]) -> None:
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
+    if cosine > SHEAR:
+        angle = np.degrees(np.arccos(min(cosine, 1.0)))
+        warnings.append(
+            f"{path}: its axes are sheared (two meet at {angle:.2f} degrees); the geometry is kept, but programs that "
+            "are built on ITK can't open it or use another geometry."
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__

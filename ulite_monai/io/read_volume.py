@@ -1,0 +1,55 @@
+"""Any volume file, or a folder with one DICOM series, by one call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ulite_monai.errors import InputError
+from ulite_monai.io.finite import NonFinite
+from ulite_monai.io.volume import Volume
+
+__all__ = ["read_volume"]
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz", ".gii", ".gii.gz")
+ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+def read_volume(path: str | Path, on_nonfinite: NonFinite = "error", resample_tilt: bool = False) -> Volume:
+    """Read the volume at `path`.
+
+    Args:
+        path: NIfTI, Analyze, NRRD or MetaImage by its suffix; otherwise DICOM: a file, or a folder (searched
+            recursively) that holds exactly one series that can be read.
+        on_nonfinite: what to do about NaN and infinite voxels.
+        resample_tilt: resample a tilted DICOM series instead of refusing it.
+
+    Raises:
+        InputError: When there isn't exactly one readable volume.
+    """
+    path = Path(path).expanduser()
+    name = path.name.lower()
+    if path.is_dir():
+        return _read_dicom(path, resample_tilt)
+    if name.endswith(NIFTI_SUFFIXES):
+        from ulite_monai.io.nifti import read_nifti
+
+        return read_nifti(path, on_nonfinite)
+    if name.endswith(ITK_SUFFIXES):
+        from ulite_monai.io.itk_image import read_itk_image
+
+        return read_itk_image(path, on_nonfinite)
+    return _read_dicom(path, resample_tilt)
+
+
+def _read_dicom(path: Path, resample_tilt: bool) -> Volume:
+    from ulite_monai.io.dicom_tree import find_series
+    from ulite_monai.io.dicom_volume import read_series
+
+    series = find_series(path).series
+    usable = [one for one in series if one.problem is None or (one.tilt and resample_tilt)]
+    if not series:
+        raise InputError(f"{path}: holds no volume that can be read (NIfTI, NRRD, MetaImage or DICOM images).")
+    if len(usable) > 1:
+        names = ", ".join(f"{one.id} ({one.description or one.modality})" for one in usable)
+        raise InputError(f"{path}: holds {len(usable)} DICOM volumes, one is needed: {names}; give one by itself.")
+    return read_series((usable or list(series))[0], resample_tilt)
