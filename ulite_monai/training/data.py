@@ -55,17 +55,18 @@ def split(
     return sorted(chosen, key=lambda item: str(item["case_id"]))
 
 
-def require_usable(items: Sequence[dict[str, Any]], labels: Sequence[str]) -> None:
+def require_usable(items: Sequence[dict[str, Any]], labels: Sequence[str], instances: bool = False) -> None:
     """Check every case before training starts; warnings are logged.
 
     Args:
         items: data list with `image` and `label` paths.
         labels: names of the classes, in the order of the label values 1, 2, ...
+        instances: whether the label values number objects of one class.
 
     Raises:
         InputError: One line for each case that can't be trained on.
     """
-    findings = check_items(items, num_labels=len(labels))
+    findings = check_items(items, num_labels=len(labels), instances=instances)
     for finding in findings:
         if finding.level == "warning":
             logger.warning("warning: %s", finding.text)

@@ -15,7 +15,8 @@ from monai.data import MetaTensor
 from monai.transforms import SaveImaged
 
 from ulite_monai.errors import InputError
-from ulite_monai.io.cases import stem
+from ulite_monai.io.cases import IMAGE_SUFFIXES, stem
+from ulite_monai.io.images import write_mask
 from ulite_monai.io.volume import Volume
 from ulite_monai.io.write_nifti import GEOMETRY_FIELDS, write_label_map
 
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class SaveSegmentationd(SaveImaged):
-    """Write each label map to `<output_dir>/<case id>.nii.gz`, in the smallest unsigned type, atomically.
+    """Write each label map to `<output_dir>/<case id>.nii.gz`, or `.png` for a 2D image, atomically.
 
     Args:
         keys: label maps, MetaTensors of shape `(1, *spatial)` that were inverted to the input's grid.
@@ -44,12 +45,17 @@ class SaveSegmentationd(SaveImaged):
         """Writes the masks in `data` and returns it unchanged; `case_id` in `data` names the file where given."""
         for key in self.key_iterator(data):
             mask: MetaTensor = data[key]
-            case_id = data.get("case_id") or stem(Path(str(mask.meta["filename_or_obj"])))
-            path = self.output_dir / f"{case_id}.nii.gz"
+            source = Path(str(mask.meta["filename_or_obj"]))
+            path = self.output_dir / str(data.get("case_id") or stem(source))
             array = np.asarray(torch.as_tensor(mask[0]).cpu())
             grid = _source_grid(mask.meta)
             _require_same_grid(array, np.asarray(mask.affine, dtype=np.float64), grid, path)
-            write_label_map(array, grid, path)
+            if source.name.lower().endswith(IMAGE_SUFFIXES):
+                path = path.with_name(f"{path.name}.png")
+                write_mask(array, path)
+            else:
+                path = path.with_name(f"{path.name}.nii.gz")
+                write_label_map(array, grid, path)
             logger.info("%s: %d voxels labelled", path, int((array > 0).sum()))
         return dict(data)
 
@@ -62,7 +68,7 @@ def _source_grid(meta: Mapping[Any, Any]) -> Volume:
         header = nib.Nifti1Header()
         for name in (*GEOMETRY_FIELDS, "pixdim"):
             header[name] = np.asarray(meta[name])
-    affine = np.asarray(meta["original_affine"], dtype=np.float64)
+    affine = np.asarray(meta.get("original_affine", np.eye(4)), dtype=np.float64)  # a 2D image has none
     return Volume(np.broadcast_to(np.uint8(0), shape), affine, Path(str(meta["filename_or_obj"])), header)
 
 
