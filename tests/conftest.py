@@ -82,11 +82,15 @@ def make_dataset(tmp_path: Path) -> Callable[..., Path]:
 SMALL = ("--patch_size", "[24,24,16]", "--batch_size", "2", "--network_def#features", "[8,16,16]")
 
 
-def run_bundle(*arguments: str, cwd: Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m monai.bundle` with this checkout importable; one thread keeps busy machines fast."""
-    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"} | environment
+def environment() -> dict[str, str]:
+    """For commands under test: this checkout importable, and one thread, which keeps busy machines fast."""
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+
+
+def run_bundle(*arguments: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run `python -m monai.bundle`."""
     command = [sys.executable, "-m", "monai.bundle", *arguments]
-    done = subprocess.run(command, cwd=cwd, env=env, text=True, capture_output=True, timeout=900)
+    done = subprocess.run(command, cwd=cwd, env=environment(), text=True, capture_output=True, timeout=900)
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done

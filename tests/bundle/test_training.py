@@ -1,7 +1,6 @@
 """`python -m monai.bundle run training` as a user runs it, on small volumes."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import ROOT, SMALL, read_json, run_bundle
+from tests.conftest import SMALL, ellipsoids, environment, read_json, run_bundle, write_volume
 
 
 def train(bundle, dataset, output, *more, run_id="training", cwd=None, check=True):
@@ -36,9 +35,6 @@ def equal(one, other):
 def trained(bundle, tmp_path_factory):
     """A run of two epochs from another working directory, with a space in every path."""
     folder = tmp_path_factory.mktemp("a run")
-    os.chdir(folder)
-    from tests.conftest import ellipsoids, write_volume
-
     for number in range(6):
         image, label = ellipsoids((24, 28, 20), seed=number)
         write_volume(folder / "my data" / "imagesTr" / f"case_{number}.nii.gz", image)
@@ -78,14 +74,13 @@ def test_what_a_run_prints(trained):
 def test_the_printed_commands_run(trained, tmp_path):
     folder, done = trained
     evaluate, use = (line.split(": ", 1)[1] for line in done.stdout.splitlines()[-2:])
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     features = " --network_def#features [8,16,16]"
     for command in (
         evaluate + features + f" --num_folds 3 --output_dir {tmp_path}/evaluation",
         use.replace("YOUR_VOLUMES", f"'{folder}/my data/imagesTr'").replace("MASKS", f"{tmp_path}/masks") + features,
     ):
         command = command.replace("python", sys.executable, 1)
-        done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     assert read_json(tmp_path / "evaluation" / "summary.json")["cases"] == 2
     masks = sorted((tmp_path / "masks").iterdir())
@@ -113,8 +108,7 @@ def test_killed_in_mid_epoch_and_resumed_ends_bit_equal(bundle, trained, tmp_pat
     command = [sys.executable, "-m", "monai.bundle", "run", "training", "--bundle_root", str(bundle)]
     command += ["--config_file", str(bundle / "configs/train.json"), "--dataset_dir", str(folder / "my data")]
     command += ["--output_dir", str(run), "--num_folds", "3", *EPOCHS, *SMALL]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     while not (run / "last.pt").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -277,8 +271,7 @@ def test_two_processes_train_one_network(bundle, trained, tmp_path):
     command += ["-m", "monai.bundle", "run", "training", "--bundle_root", str(bundle)]
     command += ["--config_file", str([*configs, str(overlay)]), "--dataset_dir", str(folder / "my data")]
     command += ["--output_dir", str(tmp_path / "run"), "--num_folds", "3", "--epochs", "2", *SMALL, "--batch_size", "1"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     ranks = [state(tmp_path / "watched" / f"rank{r}.pt") for r in (0, 1)]
     for epoch in (0, 1):

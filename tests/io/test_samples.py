@@ -75,7 +75,10 @@ def server(tmp_path):
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_address[1]}/{archive.name}", hashlib.md5(archive.read_bytes()).hexdigest()
+        yield (
+            f"http://127.0.0.1:{running.server_address[1]}/{archive.name}",
+            hashlib.md5(archive.read_bytes()).hexdigest(),
+        )
         running.shutdown()
 
 
