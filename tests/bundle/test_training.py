@@ -197,14 +197,14 @@ BAD = {
     "positions": (lambda d: spoil_label(d, moved(0.6)), ["labelsTr/case_3", "0.6 voxels", "affine"]),
     "label value": (lambda d: spoil_label(d, with_value(7)), ["labelsTr/case_3", "[7]", "--labels"]),
     "fraction": (lambda d: spoil_label(d, lambda a, m: (a * 0.5, m)), ["labelsTr/case_3", "whole numbers", "0.5"]),
-    "NaN": (lambda d: spoil_image(d, with_value(np.nan)), ["imagesTr/case_3", "1 of 13440", "NaN"]),
-    "infinite": (lambda d: spoil_image(d, with_value(np.inf)), ["imagesTr/case_3", "1 of 13440", "infinite"]),
+    "NaN": (lambda d: spoil_image(d, with_value(np.nan)), ["imagesTr/case_3", "1 of 13,440", "NaN"]),
+    "infinite": (lambda d: spoil_image(d, with_value(np.inf)), ["imagesTr/case_3", "1 of 13,440", "infinite"]),
     "empty file": (lambda d: (d / "imagesTr" / "case_3.nii.gz").write_bytes(b""), ["imagesTr/case_3", "0 bytes"]),
     "truncated": (
         lambda d: (d / "imagesTr" / "case_3.nii.gz").write_bytes(
             (d / "imagesTr" / "case_3.nii.gz").read_bytes()[:9000]
         ),
-        ["imagesTr/case_3", "can't be read"],
+        ["imagesTr/case_3", "cut short or corrupt"],
     ),
 }
 

@@ -1,7 +1,9 @@
 """Cases found in the layouts that people have."""
 
 import json
+import re
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -80,9 +82,18 @@ def test_nothing_there(tmp_path, name, words):
         find_cases(tmp_path / name)
 
 
-def test_a_dicom_folder_is_a_case(shared_data):
-    (case,) = find_cases(shared_data / "dicom" / "odd_series" / "ct_flipped_iop_17slices")
-    assert case.image == (shared_data / "dicom" / "odd_series" / "ct_flipped_iop_17slices",)
+def test_a_dicom_tree_is_its_series_with_nothing_of_the_patient(shared_data):
+    folder = shared_data / "dicom" / "odd_series"
+    cases = find_cases(folder)
+    assert len(cases) == 3 and all(re.fullmatch(r"series\d*_[0-9a-f]{8}", case.id) for case in cases)
+    assert [case.series.problem is None for case in cases].count(True) == 2
+    assert cases[0].item()["image"] == f"{folder}#{cases[0].id}"
+
+
+def test_a_pair_of_files_is_one_case(tmp_path):
+    nib.save(nib.Nifti1Pair(VOXELS, np.eye(4)), tmp_path / "pair.img")
+    for path in (tmp_path, tmp_path / "pair.img", tmp_path / "pair.hdr"):
+        assert find_cases(path) == [Case("pair", (tmp_path / "pair.hdr",))]
 
 
 def test_decathlon(hippocampus):

@@ -72,7 +72,7 @@ def test_an_empty_label_and_a_constant_image_are_warnings(tmp_path, image, label
 
 def test_four_dimensions(tmp_path, image, label):
     (finding,) = check_items(pair(tmp_path, np.stack([image, image], -1), label), num_labels=1)
-    assert finding.level == "error" and "4 axes" in finding.text
+    assert finding.level == "error" and "holds 2 volumes" in finding.text
 
 
 def test_channels_must_match(tmp_path, image, label):

@@ -7,13 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ulite_monai.errors import InputError
 
+if TYPE_CHECKING:
+    from ulite_monai.io.dicom_series import DicomSeries
+
 __all__ = ["Case", "case_items", "find_cases", "find_labelled_cases", "stem"]
 
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd")
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 SUFFIXES = VOLUME_SUFFIXES + IMAGE_SUFFIXES
 
@@ -24,17 +27,22 @@ class Case:
 
     Attributes:
         id: what the outputs are named by; never anything of the patient.
-        image: the file of each channel, or the one folder of a DICOM series.
+        image: the file of each channel, or the one folder below which a DICOM series lies.
         label: the label's file, where there is one.
+        series: the DICOM series below `image`, usable or not (see its `problem`); None for files.
     """
 
     id: str
     image: tuple[Path, ...]
     label: Path | None = None
+    series: DicomSeries | None = None
 
     def item(self) -> dict[str, Any]:
-        """The case as MONAI's transforms take it: `image` (a path, or one per channel), `label`, `case_id`."""
-        paths = [str(p) for p in self.image]
+        """The case as MONAI's transforms take it: `image` (a path, or one per channel), `label`, `case_id`.
+
+        A DICOM series is written `<folder>#<series id>`, which `LoadVolumed` understands.
+        """
+        paths = [str(p) if self.series is None else f"{p}#{self.series.id}" for p in self.image]
         item: dict[str, Any] = {"image": paths[0] if len(paths) == 1 else paths, "case_id": self.id}
         if self.label is not None:
             item["label"] = str(self.label)
@@ -49,7 +57,7 @@ def case_items(cases: Iterable[Case]) -> list[dict[str, Any]]:
 def stem(path: Path) -> str:
     """The name of a file without its suffix (`.nii.gz` is one suffix), or the name of a folder."""
     lower = path.name.lower()
-    for suffix in SUFFIXES:
+    for suffix in (*SUFFIXES, ".img.gz", ".img"):
         if lower.endswith(suffix):
             return path.name[: -len(suffix)]
     return path.name
@@ -61,7 +69,8 @@ def find_cases(path: str | Path) -> list[Case]:
     Args:
         path: a volume or image file; a data list (JSON: Decathlon's `dataset.json`, or a list or `testing` /
             `validation` / `training` lists of `{"image": ...}`); a folder in Decathlon's or nnU-Net's layout (its
-            `imagesTs`, else `imagesTr`); a folder of files, searched recursively; a folder of DICOM files.
+            `imagesTs`, else `imagesTr`); a folder of files, searched recursively; a DICOM file, or a folder with any
+            number of DICOM series in any arrangement.
 
     Returns:
         Cases ordered by id.
@@ -72,10 +81,13 @@ def find_cases(path: str | Path) -> list[Case]:
     root = Path(path).expanduser()
     if not root.exists():
         raise InputError(f"{root}: no such file or folder.")
-    if root.is_file():
-        cases = _from_datalist(root) if root.suffix == ".json" else [_from_file(root)]
+    if root.suffix == ".json" and root.is_file():
+        cases = _from_datalist(root)
+    elif root.is_file() and _is_readable(root):
+        cases = [_from_file(root)]
     else:
-        cases = list(_from_folder(root))
+        root = next((root / name for name in ("imagesTs", "imagesTr") if (root / name).is_dir()), root)
+        cases = [*_from_files_below(root), *_from_dicom(root)]
     if not cases:
         raise InputError(f"{root}: holds no volume or image that can be read ({', '.join(SUFFIXES)}, DICOM).")
     return _unique(cases)
@@ -115,7 +127,8 @@ def find_labelled_cases(dataset_dir: str | Path | None) -> list[Case]:
                 f"{root}: holds neither dataset.json nor the folders imagesTr and labelsTr (or images and masks)."
             )
         found = {stem(p): p for p in sorted(labels.iterdir()) if _is_readable(p)}
-        cases = [Case(c.id, c.image, found.get(c.id)) for c in _from_folder(images)]
+        folders = [Case(p.name, (p,)) for p in sorted(images.iterdir()) if p.is_dir()]
+        cases = [Case(c.id, c.image, found.get(c.id)) for c in (*_from_files(images, images.iterdir()), *folders)]
         unlabelled = [case for case in cases if case.label is None]
     if unlabelled:
         first = unlabelled[0]
@@ -135,26 +148,38 @@ def _expected_label(case: Case) -> Path:
 
 
 def _is_readable(path: Path) -> bool:
-    return not path.name.startswith(".") and path.name.lower().endswith(SUFFIXES)
+    name = path.name.lower()
+    return not name.startswith(".") and name.endswith((*SUFFIXES, ".img", ".img.gz"))
 
 
 def _from_file(path: Path) -> Case:
-    if path.name.lower().endswith(".img") and path.with_suffix(".hdr").exists():
-        path = path.with_suffix(".hdr")
-    return Case(stem(path), (path,))
+    return Case(stem(path), (_header_of(path),))
 
 
-def _from_folder(root: Path) -> Iterator[Case]:
-    for layout in ("imagesTs", "imagesTr"):
-        if (root / layout).is_dir():
-            yield from _from_folder(root / layout)
-            return
-    files = sorted(p for p in root.rglob("*") if p.is_file() and _is_readable(p))
-    yield from _join_channels(root, files)
-    for folder in sorted({root, *(p for p in root.rglob("*") if p.is_dir())}):
-        if _is_dicom_folder(folder):
-            name = folder.name if folder == root else folder.relative_to(root).as_posix()
-            yield Case(name, (folder,))
+def _header_of(path: Path) -> Path:
+    """The `.hdr` of an `.img`, which stands for the pair; any other path itself."""
+    for image, header in ((".img.gz", ".hdr.gz"), (".img", ".hdr")):
+        if path.name.lower().endswith(image):
+            pair = path.with_name(path.name[: -len(image)] + header)
+            return pair if pair.exists() else path
+    return path
+
+
+def _from_files_below(root: Path) -> list[Case]:
+    return list(_from_files(root, root.rglob("*"))) if root.is_dir() else []
+
+
+def _from_files(root: Path, paths: Iterable[Path]) -> Iterator[Case]:
+    files = {_header_of(p) for p in paths if p.is_file() and _is_readable(p)}
+    return _join_channels(root, sorted(files))
+
+
+def _from_dicom(root: Path) -> Iterator[Case]:
+    from ulite_monai.io.dicom_tree import find_series
+
+    folder = root if root.is_dir() else root.parent
+    for series in find_series(root).series:
+        yield Case(series.id, (folder,), series=series)
 
 
 def _join_channels(root: Path, files: list[Path]) -> Iterator[Case]:
@@ -173,15 +198,6 @@ def _join_channels(root: Path, files: list[Path]) -> Iterator[Case]:
             yield Case(base, tuple(group[n] for n in numbers))
         else:
             yield from (Case(f"{base}_{n}", (group[n],)) for n in numbers)
-
-
-def _is_dicom_folder(folder: Path) -> bool:
-    for file in sorted(folder.iterdir()):
-        if file.is_file() and not file.name.startswith(".") and not _is_readable(file):
-            with file.open("rb") as handle:
-                if handle.read(132)[128:] == b"DICM" and file.name != "DICOMDIR":
-                    return True
-    return False
 
 
 def _from_datalist(path: Path, keys: tuple[str, ...] = ("testing", "validation", "training")) -> list[Case]:

@@ -10,9 +10,12 @@ from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
-from monai.transforms import LoadImage
+from PIL import Image
 
+from ulite_monai.errors import InputError
 from ulite_monai.io.cases import IMAGE_SUFFIXES
+from ulite_monai.io.finite import settle_nonfinite
+from ulite_monai.io.references import read_reference
 
 __all__ = ["Finding", "check_items", "corner_displacement"]
 
@@ -86,21 +89,28 @@ class _Unreadable(Exception):
 
 def _load(path: str) -> _Loaded:
     file = Path(path)
-    if not file.exists():
+    if not file.exists() and "#" not in path:
         raise _Unreadable(f"{path}: doesn't exist; restore it or take the case out.")
     if file.is_file() and file.stat().st_size == 0:
         raise _Unreadable(f"{path}: is empty (0 bytes); restore it or take the case out.")
-    try:
-        volume = LoadImage(image_only=True)(path)
-        array, affine = volume.numpy(), np.asarray(volume.affine, dtype=np.float64)
-    except Exception as error:  # MONAI's readers raise whatever their libraries do; the user needs the file's name
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise _Unreadable(f"{path}: can't be read, it is damaged or of an unknown format ({reason}).") from None
     if file.name.lower().endswith(IMAGE_SUFFIXES):
-        return _Loaded(path, array[..., 0] if array.ndim == 3 else array, affine)  # the last axis is colour
-    if array.ndim > 3 or array.ndim < 2:
-        raise _Unreadable(f"{path}: has {array.ndim} axes {array.shape}; give one 2D or 3D file per channel.")
-    return _canonical(path, array, affine)
+        return _load_image(file)
+    try:
+        volume = read_reference(path)
+    except InputError as error:
+        raise _Unreadable(str(error)) from None
+    return _canonical(path, volume.array, volume.affine)
+
+
+def _load_image(file: Path) -> _Loaded:
+    try:
+        with Image.open(file) as image:
+            array = settle_nonfinite(np.asarray(image), file, "error", [])
+    except InputError as error:
+        raise _Unreadable(str(error)) from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _Unreadable(f"{file}: can't be read, it is damaged or of an unknown format ({error}).") from None
+    return _Loaded(str(file), array[..., 0] if array.ndim == 3 else array, np.eye(4))  # the last axis is colour
 
 
 def _canonical(path: str, array: np.ndarray, affine: np.ndarray) -> _Loaded:
@@ -113,15 +123,6 @@ def _canonical(path: str, array: np.ndarray, affine: np.ndarray) -> _Loaded:
 
 
 def _check_image(case_id: str, image: _Loaded) -> list[Finding]:
-    broken = int((~np.isfinite(image.array)).sum())
-    if broken:
-        return [
-            Finding(
-                "error",
-                case_id,
-                f"{image.path}: {broken} of {image.array.size} voxels are NaN or infinite; replace them by numbers.",
-            )
-        ]
     if image.array.min() == image.array.max():
         return [Finding("warning", case_id, f"{image.path}: every voxel has the value {image.array.min()}.")]
     return []
@@ -148,8 +149,6 @@ def _check_same_grid(case_id: str, image: _Loaded, other: _Loaded) -> list[Findi
 
 def _check_label(case_id: str, label: _Loaded, num_labels: int | None) -> list[Finding]:
     values = np.unique(label.array)
-    if not np.all(np.isfinite(values)):
-        return [Finding("error", case_id, f"{label.path}: holds NaN or infinite label values.")]
     fractions = values[values != np.round(values)]
     if fractions.size:
         return [Finding("error", case_id, f"{label.path}: label values must be whole numbers, found {fractions[0]:g}.")]

@@ -1,0 +1,89 @@
+"""Volumes into a MONAI pipeline, read by `ulite_monai.io`."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import LoadImaged
+
+from ulite_monai.errors import InputError
+from ulite_monai.io.finite import NonFinite
+from ulite_monai.io.references import read_reference
+from ulite_monai.io.volume import Volume
+from ulite_monai.io.write_nifti import GEOMETRY_FIELDS
+
+__all__ = ["LoadVolumed"]
+
+SAME_GRID_MM = 1e-3
+
+
+class LoadVolumed(LoadImaged):
+    """Load NIfTI, NRRD, MetaImage or DICOM volumes, in RAS millimetres, with the channel first.
+
+    Args:
+        keys: entries that hold a path, `<folder>#<series id>` for a DICOM series, or a list of them, one per channel.
+        on_nonfinite: "error" refuses NaN and infinite voxels; "replace" puts the finite minimum there.
+        resample_tilt: resample a DICOM series with a gantry tilt instead of refusing it. Defaults to False.
+        allow_missing_keys: don't raise when a key is missing. Defaults to False.
+
+    Raises:
+        InputError: When a file can't be read, or channels lie on different grids.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        on_nonfinite: NonFinite = "error",
+        resample_tilt: bool = False,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, reader="NibabelReader", allow_missing_keys=allow_missing_keys)
+        self.on_nonfinite = on_nonfinite
+        self.resample_tilt = resample_tilt
+
+    def __call__(self, data: Mapping[Hashable, Any], reader: Any = None) -> dict[Hashable, Any]:
+        """Replaces each entry by a MetaTensor, float32, shape `(channels, i, j, k)`.
+
+        Its meta has `affine`, `original_affine`, `spatial_shape`, `filename_or_obj`, `warnings` (one text), and the
+        geometry fields of a NIfTI header where the file has one.
+        """
+        loaded = dict(data)
+        for key in self.key_iterator(loaded):
+            entry = loaded[key]
+            loaded[key] = self._load([entry] if isinstance(entry, str) or not isinstance(entry, Sequence) else entry)
+        return loaded
+
+    def _load(self, references: Sequence[Any]) -> MetaTensor:
+        volumes = [read_reference(str(r), self.on_nonfinite, self.resample_tilt) for r in references]
+        for other in volumes[1:]:
+            _require_same_grid(volumes[0], other)
+        array = np.stack([np.asarray(volume.array, dtype=np.float32) for volume in volumes])
+        warnings = "\n".join(w for volume in volumes for w in volume.warnings)
+        meta = _meta(volumes[0]) | {"filename_or_obj": str(references[0]), "warnings": warnings}
+        return MetaTensor(torch.from_numpy(array), affine=torch.as_tensor(volumes[0].affine), meta=meta)
+
+
+def _require_same_grid(first: Volume, other: Volume) -> None:
+    if first.array.shape != other.array.shape or not np.allclose(first.affine, other.affine, atol=SAME_GRID_MM):
+        raise InputError(
+            f"{other.source}: the channels of a case must lie on one grid, but this one has shape "
+            f"{other.array.shape} and {first.source} has {first.array.shape}, or their affines differ."
+        )
+
+
+def _meta(volume: Volume) -> dict[str, Any]:
+    meta: dict[str, Any] = {
+        "original_affine": volume.affine.copy(),
+        "spatial_shape": np.asarray(volume.array.shape),
+        "original_channel_dim": 0,
+        "space": "RAS",
+    }
+    if volume.header is not None:
+        for name in (*GEOMETRY_FIELDS, "pixdim"):
+            meta[name] = np.asarray(volume.header[name])
+    return meta
