@@ -99,3 +99,33 @@ def run_bundle(*arguments: str, cwd: Path, check: bool = True) -> subprocess.Com
 def read_json(path: Path) -> dict:
     """The content of a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def weights(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The hippocampus network with a known answer: anterior where the normalised value exceeds 1, posterior below -1."""
+    import torch
+    from monai.bundle import ConfigParser
+
+    network = ConfigParser(read_json(bundle / "configs/inference.json")).get_parsed_content("network_def")
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        network.stem.weight[0, 0, 3, 3, 3] = 1
+        last = network.decoder[-1]
+        last.pw_skip.weight[0, 0] = 1
+        last.pw_skip.weight[1, 0] = -1
+        for norm in (network.encoder[0].norm, last.norm):
+            norm.weight.fill_(1)
+        last.pw2.weight[0, 0] = last.pw2.weight[1, 1] = 1
+        network.head.weight[1, 0] = network.head.weight[2, 1] = 1
+        network.head.bias[0] = torch.nn.functional.gelu(torch.tensor(1.0))
+    path = tmp_path_factory.mktemp("weights") / "model.pt"
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def expected_mask(image: np.ndarray) -> np.ndarray:
+    """What the network of `weights` makes of an image on its own grid."""
+    z = (image - image.mean()) / image.std()
+    return np.where(z > 1, 1, np.where(z < -1, 2, 0)).astype(np.uint8)

@@ -12,9 +12,10 @@ from ulite_monai.registration import register_with_monai
 
 if TYPE_CHECKING:
     from ulite_monai.networks import ULite as ULite
+    from ulite_monai.prediction import predict as predict
 
 __version__ = "0.1.0"
-__all__ = ["ULite", "__version__"]
+__all__ = ["ULite", "__version__", "predict"]
 
 register_with_monai()
 
@@ -25,4 +26,8 @@ def __getattr__(name: str) -> Any:
         from ulite_monai.networks import ULite
 
         return ULite
+    if name == "predict":
+        from ulite_monai.prediction import predict
+
+        return predict
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,11 +5,23 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-__all__ = ["InputError", "tell_input_errors_in_one_line"]
+__all__ = ["InputError", "reason", "tell_input_errors_in_one_line"]
 
 
 class InputError(ValueError):
     """Something the user gave can't be used. The message names it, the value found, and what to do."""
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, in one line: the InputError among the causes, else the innermost cause."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    told = next((c for c in causes if isinstance(c, InputError)), None)
+    if told is not None:
+        return str(told)
+    lines = str(causes[-1]).strip().splitlines()
+    return f"{type(causes[-1]).__name__}: {lines[0]}" if lines else type(causes[-1]).__name__
 
 
 def tell_input_errors_in_one_line() -> None:

@@ -8,36 +8,8 @@ import numpy as np
 import pytest
 import SimpleITK
 import torch
-from monai.bundle import ConfigParser
 
-from tests.conftest import read_json, run_bundle, write_volume
-
-
-@pytest.fixture(scope="module")
-def weights(bundle, tmp_path_factory):
-    """A network whose answer is known: anterior where the normalised intensity exceeds 1, posterior below -1."""
-    config = ConfigParser(read_json(bundle / "configs/inference.json"))
-    network = config.get_parsed_content("network_def").eval()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-        network.stem.weight[0, 0, 3, 3, 3] = 1
-        last = network.decoder[-1]
-        last.pw_skip.weight[0, 0] = 1
-        last.pw_skip.weight[1, 0] = -1
-        for norm in (network.encoder[0].norm, last.norm):
-            norm.weight.fill_(1)
-        last.pw2.weight[0, 0] = last.pw2.weight[1, 1] = 1
-        network.head.weight[1, 0] = network.head.weight[2, 1] = 1
-        network.head.bias[0] = torch.nn.functional.gelu(torch.tensor(1.0))
-    path = tmp_path_factory.mktemp("weights") / "model.pt"
-    torch.save(network.state_dict(), path)
-    return path
-
-
-def expected_mask(image):
-    z = (image - image.mean()) / image.std()
-    return np.where(z > 1, 1, np.where(z < -1, 2, 0)).astype(np.uint8)
+from tests.conftest import expected_mask, read_json, run_bundle, write_volume
 
 
 def infer(bundle, weights, dataset, output, *more, check=True):

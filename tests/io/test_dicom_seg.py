@@ -18,7 +18,7 @@ from ulite_monai.errors import InputError  # noqa: E402
 from ulite_monai.io.dicom_seg import write_dicom_seg  # noqa: E402
 from ulite_monai.io.dicom_tree import find_series  # noqa: E402
 
-STRUCTURE = {"value": "123037004", "scheme": "SCT", "meaning": "Anatomical Structure"}
+STRUCTURE = {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"}
 HIPPOCAMPUS = {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}
 LABELS = [
     {"value": 1, "name": "Anterior hippocampus", "category": STRUCTURE, "type": HIPPOCAMPUS},
@@ -138,7 +138,7 @@ def test_segments_are_coded_and_an_empty_one_stays(write_series, tmp_path):
     ]
     for segment in seg.SegmentSequence:
         category, kind = segment.SegmentedPropertyCategoryCodeSequence[0], segment.SegmentedPropertyTypeCodeSequence[0]
-        assert (category.CodeValue, category.CodingSchemeDesignator) == ("123037004", "SCT")
+        assert (category.CodeValue, category.CodingSchemeDesignator) == ("91723000", "SCT")
         assert (kind.CodeValue, kind.CodeMeaning) == ("5366008", "Hippocampus")
         assert segment.SegmentAlgorithmType == "AUTOMATIC"
         algorithm = segment.SegmentationAlgorithmIdentificationSequence[0]

@@ -84,6 +84,7 @@ OPTIONS = [
     {"features": (8, 12, 20, 33), "strides": [(2, 2, 1), 2, (1, 3, 2)]},
     {"kernel_size": (3, 5, 1), "stem_kernel_size": 3},
     {"stem_stride": (2, 2, 1)},
+    {"stem_stride": 3},
     {"stem_stride": 2, "stem_kernel_size": 6},
     {"act": ("leakyrelu", {"negative_slope": 0.1}), "norm": ("instance", {"affine": True})},
     {"act": "PRELU", "norm": ("group", {"num_groups": 2}), "dropout": ("alphadropout", {"p": 0.2})},

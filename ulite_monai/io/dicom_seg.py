@@ -45,7 +45,7 @@ def write_dicom_seg(
         series: what was segmented, on its own grid (not one resampled from a tilt).
         labels: one segment each, in this order, also where the mask has none of it:
             `{"value": 1, "name": "...", "category": CODE, "type": CODE}` and, if wanted, `"anatomy": CODE`, where CODE
-            is `{"value": "123037004", "scheme": "SCT", "meaning": "Anatomical Structure"}`.
+            is `{"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"}`.
         path: the file, replaced if it exists, never half written.
         algorithm_name: what made the mask.
         algorithm_version: which version of it.

@@ -58,7 +58,11 @@ class FusedULite(nn.Module):
         super().__init__()
         self.spatial_dims = network.spatial_dims
         self.stem_stride = list(network.stem_stride)
+        self.stem_padding = list(network.stem.padding)
         self.stem = network.stem
+        # PyTorch 2.13 computes a channels-last convolution wrongly where the kernel is wider than a one-channel image
+        # and pads it; padded beforehand it is right, and OpenVINO joins the two again.
+        self.stem.padding = (0,) * network.spatial_dims
         self.encoder = nn.ModuleList(_EncoderBlock(block) for block in network.encoder)  # type: ignore[arg-type]
         self.bottleneck = _Bottleneck(network.bottleneck)
         self.decoder = nn.ModuleList(_DecoderBlock(block) for block in network.decoder)  # type: ignore[arg-type]
@@ -67,7 +71,7 @@ class FusedULite(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits ``(batch, out_channels, *spatial)`` of images ``(batch, in_channels, *spatial)``."""
         size = list(x.shape[2:])
-        x = self.stem(_pad_to_multiple(x, self.stem_stride))
+        x = self.stem(_pad(x, self.stem_padding, self.stem_stride))
         skips: list[torch.Tensor] = []
         for block in self.encoder:
             x, skip = block(x)
@@ -202,14 +206,13 @@ def _scale_inputs(conv: _ConvNd, scale: torch.Tensor | float, shift: torch.Tenso
     return conv
 
 
-def _pad_to_multiple(x: torch.Tensor, stride: list[int]) -> torch.Tensor:
-    if max(stride) == 1:
-        return x
+def _pad(x: torch.Tensor, margin: list[int], stride: list[int]) -> torch.Tensor:
+    """Zeros around `x`: the margin on both sides of each axis, and at its end what a multiple of the stride lacks."""
     padding: list[int] = []
     for i in range(len(stride)):
         axis = len(stride) - 1 - i
-        padding.append(0)
-        padding.append(-x.shape[axis + 2] % stride[axis])
+        padding.append(margin[axis])
+        padding.append(margin[axis] + (-x.shape[axis + 2] % stride[axis] if stride[axis] > 1 else 0))
     return F.pad(x, padding)
 
 

@@ -37,7 +37,8 @@ class ULite(nn.Module):
             Defaults to 2.
         kernel_size: odd size of the axial depthwise kernels, a number or one per axis. Defaults to 7.
         stem_kernel_size: size of the first convolution, a number or one per axis, at least ``stem_stride`` and
-            differing from it by an even number. Defaults to 7, or to twice ``stem_stride`` where that is above 1.
+            differing from it by an even number. Defaults to 7, or to twice ``stem_stride`` (one more for an odd
+            one) where that is above 1.
         stem_stride: stride of the first convolution, a number or one per axis. Above 1 the head is the transposed
             convolution of the same kernel and stride. Defaults to 1.
         act: activation, as MONAI takes it. Defaults to "GELU".
@@ -106,7 +107,8 @@ class ULite(nn.Module):
 
     def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The coarsest features of ``x``, and the skips from fine to coarse."""
-        x = self.stem(_pad_to_multiple(x, self.stem_stride))
+        # A one-channel image has no memory format of its own, so the stem's output is what decides.
+        x = self._as_computed(self.stem(_pad_to_multiple(x, self.stem_stride)))
         skips: list[torch.Tensor] = []
         for block in self.encoder:
             x, skip = block(x)
@@ -159,7 +161,7 @@ def _check_features(features: Sequence[int]) -> tuple[int, ...]:
 
 def _stem_kernel(size: int | Sequence[int] | None, stride: tuple[int, ...], spatial_dims: int) -> tuple[int, ...]:
     if size is None:
-        return tuple(2 * s if s > 1 else 7 for s in stride) if max(stride) > 1 else (7,) * spatial_dims
+        return tuple(2 * s + s % 2 if s > 1 else 7 for s in stride) if max(stride) > 1 else (7,) * spatial_dims
     kernel = per_axis("stem_kernel_size", size, spatial_dims)
     for k, s in zip(kernel, stride, strict=True):
         if k < s or (k - s) % 2:

@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ulite_monai import __version__
 from ulite_monai.io.atomic import atomic_path
+from ulite_monai.runtime.versions import versions
 
-__all__ = ["print_next_steps", "record_run", "versions"]
+__all__ = ["print_next_steps", "record_run"]
 
 logger = logging.getLogger(__name__)
 
 SPLIT_IDS = ("fold", "num_folds", "seed")
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, this package and the ones that results depend on."""
-    found = {"python": platform.python_version(), "ulite-monai": __version__}
-    for name in ("monai", "torch", "numpy", "nibabel", "pytorch-ignite"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 def record_run(

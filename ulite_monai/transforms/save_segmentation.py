@@ -20,7 +20,7 @@ from ulite_monai.io.images import write_mask
 from ulite_monai.io.volume import Volume
 from ulite_monai.io.write_nifti import GEOMETRY_FIELDS, write_label_map
 
-__all__ = ["SaveSegmentationd"]
+__all__ = ["SaveSegmentationd", "source_grid"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class SaveSegmentationd(SaveImaged):
             source = Path(str(mask.meta["filename_or_obj"]))
             path = self.output_dir / str(data.get("case_id") or stem(source))
             array = np.asarray(torch.as_tensor(mask[0]).cpu())
-            grid = _source_grid(mask.meta)
+            grid = source_grid(mask.meta)
             _require_same_grid(array, np.asarray(mask.affine, dtype=np.float64), grid, path)
             if source.name.lower().endswith(IMAGE_SUFFIXES):
                 path = path.with_name(f"{path.name}.png")
@@ -60,8 +60,12 @@ class SaveSegmentationd(SaveImaged):
         return dict(data)
 
 
-def _source_grid(meta: Mapping[Any, Any]) -> Volume:
-    """The grid of the file that a MetaTensor was loaded from, with its NIfTI geometry fields if it had them."""
+def source_grid(meta: Mapping[Any, Any]) -> Volume:
+    """The grid that a MetaTensor was loaded on, as a Volume without values.
+
+    Args:
+        meta: of a MetaTensor that `LoadVolumed` or MONAI's `LoadImaged` read.
+    """
     shape = tuple(int(n) for n in np.asarray(meta["spatial_shape"]))
     header = None
     if all(name in meta for name in GEOMETRY_FIELDS):

@@ -1,4 +1,4 @@
-"""Running a network over cases: one that fails is reported and never loses the others."""
+"""The `run` of inference.json: one case that fails is reported and never loses the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ignite.engine import Events
 from monai.data import DataLoader, Dataset
 from monai.engines import Evaluator
 
-from ulite_monai.errors import InputError
+from ulite_monai.errors import InputError, reason
 from ulite_monai.io.cases import case_items, find_cases
 
 __all__ = ["items", "run_cases"]
@@ -42,7 +42,7 @@ def run_cases(evaluator: Evaluator, dataset: Dataset) -> None:
     for index, item in enumerate(dataset.data):
         error = _run_case(evaluator, item, dataset)
         if error is not None:
-            failures.append(f"{_name(item)}: {_reason(error)}")
+            failures.append(f"{_name(item)}: {reason(error)}")
             logger.error("case %d of %d failed, %s", index + 1, len(dataset.data), failures[-1])
     if failures:
         raise InputError(f"{len(failures)} of {len(dataset.data)} cases failed:\nerror: " + "\nerror: ".join(failures))
@@ -60,11 +60,3 @@ def _run_case(evaluator: Evaluator, item: dict[str, Any], dataset: Dataset) -> E
 
 def _name(item: dict[str, Any]) -> str:
     return str(item.get("case_id", item["image"]))
-
-
-def _reason(error: BaseException) -> str:
-    """The most useful line of an error: the innermost cause that says something."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

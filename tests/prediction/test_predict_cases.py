@@ -1,0 +1,210 @@
+"""Whatever a researcher has: the right mask on the right grid, a report, and no case lost."""
+
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import ulite_monai
+from tests.conftest import expected_mask, run_bundle, write_volume
+from tests.io.conftest import make_slice
+from ulite_monai.errors import InputError
+from ulite_monai.prediction import PredictOptions, Segmenter, predict, predict_cases
+from ulite_monai.prediction.ranges import outside_ranges
+
+SHAPE = (30, 34, 26)
+
+
+def volume(seed=0):
+    return np.random.default_rng(seed).normal(100, 30, SHAPE).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def segmenter(weights):
+    return Segmenter("hippocampus", weights, device="cpu")
+
+
+def statuses(results):
+    return {result.id: result.status for result in results}
+
+
+def test_masks_statistics_preview_and_report(segmenter, tmp_path):
+    for number in range(2):
+        write_volume(tmp_path / "in" / f"case_{number}.nii.gz", volume(number), np.diag([1, 1, 1.5, 1]))
+    options = PredictOptions(statistics=True, preview=True)
+    results = predict_cases(tmp_path / "in", tmp_path / "out", segmenter, options)
+    assert statuses(results) == {"case_0": "done", "case_1": "done"}
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert names == {
+        *("case_0.nii.gz", "case_1.nii.gz", "case_0_preview.png", "case_1_preview.png"),
+        *("volumes.csv", "predictions.json"),
+    }
+    mask = nib.load(tmp_path / "out" / "case_0.nii.gz")
+    voxels = int((np.asarray(mask.dataobj) == 1).sum())
+    first = results[0].volumes[0]
+    assert (first.label, first.voxels) == ("anterior", voxels)
+    assert first.volume_ml == pytest.approx(voxels * 1.5 / 1000)
+    report = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [case["id"] for case in report["cases"]] == ["case_0", "case_1"]
+    assert report["cases"][0]["volumes"][0]["voxels"] == voxels and "Research only" in report["intended_use"]
+
+
+@pytest.mark.slow
+def test_equals_the_bundles_own_run_voxel_for_voxel(segmenter, bundle, weights, hippocampus, tmp_path):
+    for name in ("hippocampus_001", "hippocampus_003"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        shutil.copy(hippocampus / "imagesTr" / f"{name}.nii.gz", tmp_path / "in")
+    predict_cases(tmp_path / "in", tmp_path / "ours", segmenter)
+    run_bundle(
+        *("run", "--bundle_root", str(bundle), "--config_file", str(bundle / "configs/inference.json")),
+        *("--dataset_dir", str(tmp_path / "in"), "--output_dir", str(tmp_path / "theirs"), "--ckpt", str(weights)),
+        cwd=tmp_path,
+    )
+    for path in (tmp_path / "theirs").iterdir():
+        ours, theirs = nib.load(tmp_path / "ours" / path.name), nib.load(path)
+        assert np.array_equal(np.asarray(ours.dataobj), np.asarray(theirs.dataobj))
+        assert np.array_equal(ours.affine, theirs.affine) and np.asarray(ours.dataobj).any()
+
+
+def test_a_bad_case_is_reported_and_the_good_ones_are_done(segmenter, tmp_path):
+    for number in range(3):
+        write_volume(tmp_path / "in" / f"case_{number}.nii.gz", volume(number))
+    broken = tmp_path / "in" / "case_1.nii.gz"
+    broken.write_bytes(broken.read_bytes()[:2000])
+    seen = []
+    results = predict_cases(tmp_path / "in", tmp_path / "out", segmenter, on_result=lambda *a: seen.append(a[1:]))
+    assert statuses(results) == {"case_0": "done", "case_1": "failed", "case_2": "done"}
+    assert "case_1.nii.gz" in results[1].message and "cut short" in results[1].message
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert not (tmp_path / "out" / "case_1.nii.gz").exists()
+
+
+def test_outside_the_stated_ranges_is_refused_unless_forced(segmenter, tmp_path):
+    path = write_volume(tmp_path / "large.nii.gz", volume(), np.diag([4, 4, 4, 1]))
+    (result,) = predict_cases(path, tmp_path / "out", segmenter)
+    assert result.status == "refused" and "4 x 4 x 4 mm" in result.message and "--force" in result.message
+    assert not (tmp_path / "out" / "large.nii.gz").exists()
+    (result,) = predict_cases(path, tmp_path / "out", segmenter, PredictOptions(force=True))
+    assert result.status == "done" and nib.load(tmp_path / "out" / "large.nii.gz").shape == SHAPE
+
+
+RANGES = {"input_ranges": {"modality": ["MR"], "spacing_mm": [0.5, 2], "extent_mm": [[20, 65], [25, 90], [15, 70]]}}
+
+
+@pytest.mark.parametrize(
+    ("shape", "affine", "modality", "words"),
+    [
+        ((36, 50, 36), np.eye(4), "MR", None),
+        ((36, 50, 36), np.eye(4), "", None),
+        ((36, 50, 36), np.eye(4), "CT", "modality is CT"),
+        ((36, 95, 36), np.eye(4), "MR", "95 mm from front to back"),
+        ((95, 36, 36), np.eye(4)[[1, 0, 2, 3]], "MR", "95 mm from front to back"),
+        ((36, 50, 36), np.diag([0.4, 1, 1, 1]), "MR", "0.4 x 1 x 1 mm"),
+    ],
+    ids=str,
+)
+def test_ranges(shape, affine, modality, words):
+    found = outside_ranges(shape, affine, modality, RANGES)
+    assert found is None if words is None else words in found
+    assert outside_ranges(shape, affine, modality, {}) is None
+
+
+def test_resume_leaves_what_is_done(segmenter, tmp_path):
+    for number in range(2):
+        write_volume(tmp_path / "in" / f"case_{number}.nii.gz", volume(number))
+    predict_cases(tmp_path / "in", tmp_path / "out", segmenter)
+    (tmp_path / "out" / "case_1.nii.gz").unlink()
+    before = (tmp_path / "out" / "case_0.nii.gz").stat().st_mtime_ns
+    results = predict_cases(tmp_path / "in", tmp_path / "out", segmenter, PredictOptions(resume=True))
+    assert statuses(results) == {"case_0": "skipped", "case_1": "done"}
+    assert (tmp_path / "out" / "case_0.nii.gz").stat().st_mtime_ns == before
+
+
+def test_nan_voxels_are_replaced_with_a_warning(segmenter, tmp_path):
+    image = volume()
+    image[3, 4, 5] = np.nan
+    path = write_volume(tmp_path / "a.nii.gz", image)
+    (result,) = predict_cases(path, tmp_path / "out", segmenter)
+    assert result.status == "done" and any("1 voxels were NaN" in w for w in result.warnings)
+
+
+def test_a_constant_volume_gives_an_empty_mask_that_is_said_so(segmenter, tmp_path):
+    path = write_volume(tmp_path / "a.nii.gz", np.full(SHAPE, 7, np.float32))
+    (result,) = predict_cases(path, tmp_path / "out", segmenter)
+    assert result.status == "empty" and not np.asarray(nib.load(tmp_path / "out" / "a.nii.gz").dataobj).any()
+
+
+def test_the_output_may_be_the_masks_name_for_one_input(segmenter, tmp_path):
+    path = write_volume(tmp_path / "in" / "a.nii.gz", volume())
+    predict_cases(path, tmp_path / "out" / "mask.nii", segmenter)
+    assert nib.load(tmp_path / "out" / "mask.nii").shape == SHAPE
+    write_volume(tmp_path / "in" / "b.nii.gz", volume())
+    with pytest.raises(InputError, match="2 cases"):
+        predict_cases(tmp_path / "in", tmp_path / "out" / "mask.nii", segmenter)
+
+
+@pytest.mark.slow
+def test_a_volume_written_as_a_dicom_series_gives_the_same_mask_and_a_seg(segmenter, hippocampus, tmp_path):
+    """Task04 as a series on disk: its NIfTI mask and its SEG are the mask of the NIfTI."""
+    highdicom = pytest.importorskip("highdicom", reason="the dicom extra isn't installed")
+    source = nib.load(hippocampus / "imagesTr" / "hippocampus_001.nii.gz")
+    values = np.asarray(source.dataobj)
+    values = np.round((values - values.min()) / np.ptp(values) * 4000).astype(np.int16)
+    (tmp_path / "dicom").mkdir()
+    for k in range(values.shape[2]):
+        make_slice(values, source.affine, k).save_as(tmp_path / "dicom" / f"{k * 7 % 31}_{k}", enforce_file_format=True)
+    write_volume(tmp_path / "nifti" / "case.nii.gz", values, source.affine)
+    options = PredictOptions(format="both")
+    (from_nifti,) = predict_cases(tmp_path / "nifti", tmp_path / "a", segmenter)
+    (from_dicom,) = predict_cases(tmp_path / "dicom", tmp_path / "b", segmenter, options)
+    assert (from_nifti.status, from_dicom.status) == ("done", "done"), from_dicom.message
+    one, other = (nib.as_closest_canonical(nib.load(r.outputs[0])) for r in (from_nifti, from_dicom))
+    assert np.allclose(one.affine, other.affine, atol=1e-3)
+    assert np.array_equal(np.asarray(one.dataobj), np.asarray(other.dataobj))
+    seg = highdicom.seg.segread(from_dicom.outputs[1])
+    assert [segment.SegmentLabel for segment in seg.SegmentSequence] == ["anterior", "posterior"]
+    frames = seg.get_volume(combine_segments=True).array
+    assert {int(v): int((frames == v).sum()) for v in (1, 2)} == {
+        v: int((np.asarray(one.dataobj) == v).sum()) for v in (1, 2)
+    }
+
+
+def test_a_seg_of_a_file_is_refused(segmenter, tmp_path):
+    path = write_volume(tmp_path / "a.nii.gz", volume())
+    (result,) = predict_cases(path, tmp_path / "out", segmenter, PredictOptions(format="dicom-seg"))
+    assert result.status == "refused" and "DICOM series" in result.message
+
+
+def test_flips_of_a_symmetric_network_change_nothing(weights, segmenter, tmp_path):
+    path = write_volume(tmp_path / "a.nii.gz", volume())
+    plain = segmenter({"image": str(path)}).mask
+    assert np.array_equal(Segmenter("hippocampus", weights, "cpu", tta=True)({"image": str(path)}).mask, plain)
+
+
+def test_predict_from_python(weights, tmp_path):
+    affine = np.diag([-1.0, 1, 1, 1])
+    path = write_volume(tmp_path / "a.nii.gz", volume(), affine)
+    for image in (path, str(path), nib.load(path)):
+        mask = ulite_monai.predict(image, ckpt=weights)
+        assert mask.shape == SHAPE and mask.get_data_dtype() == np.uint8 and np.array_equal(mask.affine, affine)
+    assert np.array_equal(np.asarray(predict(volume(), affine=affine, ckpt=weights).dataobj), np.asarray(mask.dataobj))
+    flipped = np.asarray(mask.dataobj)
+    assert (flipped == expected_mask(volume())).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "words"),
+    [
+        (np.zeros(SHAPE), {}, "affine"),
+        ("gone.nii", {}, "no such file"),
+        (np.zeros(SHAPE), {"affine": np.eye(4), "ckpt": "gone.pt"}, "gone.pt"),
+        (np.zeros(SHAPE), {"affine": np.eye(4), "bundle": "liver"}, "hippocampus, nuclei"),
+        (np.zeros(SHAPE), {"affine": np.eye(4), "device": "cuda:99"}, "cuda:99"),
+    ],
+    ids=["array without affine", "no file", "no weights", "no bundle", "no device"],
+)
+def test_predict_refuses_with_a_sentence(weights, image, options, words):
+    with pytest.raises(InputError, match=words):
+        predict(image, **({"ckpt": weights} | options))

@@ -1,0 +1,109 @@
+"""The command `ulite`, as a person types it."""
+
+import os
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from tests.conftest import environment, write_volume
+
+COMMAND = [sys.executable, "-W", "ignore", "-c", "from ulite_monai.cli import main; main()"]
+
+
+def ulite(*arguments, cwd):
+    options = {"cwd": cwd, "env": environment() | {"COLUMNS": "200"}, "capture_output": True, "text": True}
+    return subprocess.run([*COMMAND, *map(str, arguments)], timeout=600, **options)
+
+
+def volume(seed=0):
+    return np.random.default_rng(seed).normal(100, 30, (30, 34, 26)).astype(np.float32)
+
+
+def test_help_names_every_command_and_imports_nothing_heavy(tmp_path):
+    done = ulite("--help", cwd=tmp_path)
+    assert done.returncode == 0 and all(name in done.stdout for name in ("predict", "inspect", "check", "diagnosis"))
+    code = "import sys, ulite_monai.cli; print(sorted({'torch', 'monai', 'numpy', 'nibabel'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_predict(weights, tmp_path):
+    for number in range(2):
+        write_volume(tmp_path / "in put" / f"case_{number}.nii.gz", volume(number))
+    done = ulite("predict", "-i", "in put", "-o", "out", "--ckpt", weights, "--statistics", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "[1/2] case_0: done" in done.stdout and "anterior, mL" in done.stdout
+    assert nib.load(tmp_path / "out" / "case_1.nii.gz").shape == (30, 34, 26)
+    assert (tmp_path / "out" / "volumes.csv").read_text().count("\n") == 1 + 4
+
+
+@pytest.mark.slow
+def test_predict_ends_with_1_when_a_case_failed(weights, tmp_path):
+    write_volume(tmp_path / "in" / "good.nii.gz", volume())
+    (tmp_path / "in" / "bad.nii.gz").write_bytes(b"not a volume")
+    done = ulite("predict", "-i", "in", "-o", "out", "--ckpt", weights, cwd=tmp_path)
+    assert done.returncode == 1 and "bad: failed" in done.stdout and "good: done" in done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["predict", "-i", "gone", "-o", "out", "--ckpt", "gone.pt"], "gone.pt: no such checkpoint"),
+        (["predict", "-i", "gone", "-o", "out", "--bundle", "liver"], "liver: is no bundle"),
+        (["predict", "-i", "gone", "-o", "out", "--format", "stl"], "nifti, dicom-seg or both"),
+        (["inspect", "gone"], "gone: no such file or folder"),
+        (["check", "gone"], "gone: dataset_dir is not a folder"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_done_is_one_line(arguments, words, tmp_path):
+    done = ulite(*arguments, cwd=tmp_path)
+    assert done.returncode == 1 and words in done.stderr
+    assert done.stderr.strip().count("\n") == 0, done.stderr
+
+
+def test_inspect_a_folder_of_files(tmp_path):
+    write_volume(tmp_path / "in" / "a.nii.gz", volume(), np.diag([-1, 1, 2.5, 1]))
+    done = ulite("inspect", "in", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "30x34x26" in done.stdout and "1x1x2.5" in done.stdout and "LAS" in done.stdout and "usable" in done.stdout
+    (tmp_path / "in" / "b.nii.gz").write_bytes(b"")
+    done = ulite("inspect", "in", cwd=tmp_path)
+    assert done.returncode == 1 and "b: " in done.stdout and "b.nii.gz" in done.stdout
+
+
+def test_inspect_a_dicom_tree(shared_data, tmp_path):
+    done = ulite("inspect", shared_data / "dicom" / "odd_series", cwd=tmp_path)
+    assert done.returncode == 1 and "unevenly spaced" in done.stdout
+    assert done.stdout.count("usable") >= 2 and "88x128x17" in done.stdout
+
+
+def test_check_a_good_and_a_bad_data_set(make_dataset, tmp_path):
+    dataset = make_dataset(cases=3)
+    done = ulite("check", dataset, cwd=tmp_path)
+    assert done.returncode == 0 and "3 cases, 0 errors, 0 warnings" in done.stdout
+    image = dataset / "imagesTr" / "case_0.nii.gz"
+    os.replace(dataset / "imagesTr" / "case_1.nii.gz", image)
+    (dataset / "imagesTr" / "case_1.nii.gz").write_bytes(image.read_bytes())
+    label = nib.load(dataset / "labelsTr" / "case_2.nii.gz")
+    nib.save(nib.Nifti1Image(np.asarray(label.dataobj)[1:], label.affine), dataset / "labelsTr" / "case_2.nii.gz")
+    done = ulite("check", dataset, cwd=tmp_path)
+    assert done.returncode == 1 and "3 cases, 1 errors, 1 warnings" in done.stdout
+    assert "case_0, case_1: their images are the same file" in done.stdout
+    assert "labelsTr/case_2.nii.gz: has shape (23, 28, 20)" in done.stdout
+
+
+def test_check_counts_labels_against_dataset_json(make_dataset, tmp_path):
+    dataset = make_dataset(cases=3)
+    entries = [{"image": f"imagesTr/case_{n}.nii.gz", "label": f"labelsTr/case_{n}.nii.gz"} for n in range(3)]
+    import json
+
+    (dataset / "dataset.json").write_text(json.dumps({"labels": {"0": "background", "1": "a"}, "training": entries}))
+    done = ulite("check", dataset, cwd=tmp_path)
+    assert done.returncode == 1 and "3 errors" in done.stdout and "[2]" in done.stdout
+    assert ulite("check", dataset, "--labels", "2", cwd=tmp_path).returncode == 0

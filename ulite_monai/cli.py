@@ -1,0 +1,144 @@
+"""The command `ulite`: a thin layer over the package. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ulite_monai.errors import InputError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="U-Lite: small segmentation networks for medical images. For research use only, not for diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Source = Annotated[Path, typer.Argument(help="A file, a folder, a data list or a DICOM tree.")]
+
+
+def main() -> None:
+    """Run the command; an InputError becomes one line and exit code 1."""
+    logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    try:
+        app()
+    except InputError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(1) from None
+
+
+@app.command()
+def predict(
+    input: Annotated[Path, typer.Option("-i", "--input", help="A file, a folder, a data list or a DICOM tree.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A folder; for one input also a file name.")],
+    bundle: Annotated[str, typer.Option(help="hippocampus, nuclei, or a bundle's folder (its code is run).")] = (
+        "hippocampus"
+    ),
+    ckpt: Annotated[Path | None, typer.Option(help="Weights other than the bundle's own.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, torch or openvino.")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    threads: Annotated[int | None, typer.Option(help="Threads of the network; by default all cores.")] = None,
+    format: Annotated[str, typer.Option(help="nifti, dicom-seg or both.")] = "nifti",
+    statistics: Annotated[bool, typer.Option("--statistics", help="Write volumes.csv.")] = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Write a picture of each case.")] = False,
+    tta: Annotated[bool, typer.Option("--tta", help="Average over flips: slower.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also what lies outside the bundle's ranges.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Leave cases that are done.")] = False,
+    resample_tilt: Annotated[bool, typer.Option("--resample-tilt", help="Resample tilted DICOM series.")] = False,
+) -> None:
+    """Segment volumes or images; masks lie exactly on the inputs."""
+    from rich.console import Console
+
+    from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
+    from ulite_monai.runtime.allocator import keep_freed_memory
+
+    if format not in ("nifti", "dicom-seg", "both"):
+        raise InputError(f"--format must be nifti, dicom-seg or both, got {format!r}.")
+    keep_freed_memory()
+    console = Console()
+    overrides: dict[str, Any] = {"engine": engine, "precision": precision, "threads": threads}
+    if resample_tilt:
+        overrides["preprocessing#transforms#0#resample_tilt"] = True
+    segmenter = Segmenter(bundle, ckpt, device, tta, overrides)
+    options = PredictOptions(format, statistics, preview, force, resume, resample_tilt)  # type: ignore[arg-type]
+
+    def tell(result: Any, number: int, total: int) -> None:
+        text = f"[{number}/{total}] {result.id}: {result.status}, {result.seconds:.1f} s"
+        console.print(text + (f": {result.message}" if result.message else ""), markup=False, soft_wrap=True)
+        for warning in result.warnings:
+            console.print(f"    warning: {warning}", markup=False, soft_wrap=True)
+
+    results = predict_cases(input, output, segmenter, options, tell)
+    console.print(_summary(results, segmenter.labels))
+    if any(result.status in ("failed", "refused") for result in results):
+        raise SystemExit(1)
+
+
+def _summary(results: list[Any], labels: list[str]) -> Any:
+    from rich.table import Table
+
+    table = Table("case", "status", *(f"{label}, mL" for label in labels), "seconds")
+    table.columns[0].overflow = "fold"
+    for result in results:
+        volumes = ["" if v.volume_ml is None else f"{v.volume_ml:.3f}" for v in result.volumes]
+        table.add_row(result.id, result.status, *(volumes or [""] * len(labels)), f"{result.seconds:.1f}")
+    return table
+
+
+@app.command()
+def inspect(path: Source) -> None:
+    """Show what is there: cases and DICOM series, and whether each can be used."""
+    from rich.console import Console
+
+    from ulite_monai.io.inspect import inspect_path
+
+    found = inspect_path(path)
+    console = Console()
+    console.print(_table(("case", "modality", "description", "size", "spacing, mm", "axes", "verdict"), found.rows))
+    for row in found.rows:
+        for text in (row.problem, *row.notes):
+            if text:
+                console.print(f"{row.id}: {text}", markup=False, soft_wrap=True)
+    if found.passed_over:
+        console.print("passed over: " + ", ".join(f"{n} {what}" for what, n in found.passed_over.items()))
+    if any(row.problem for row in found.rows):
+        raise SystemExit(1)
+
+
+def _table(columns: tuple[str, ...], rows: Any) -> Any:
+    from rich.table import Table
+
+    table = Table(*columns)
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in rows:
+        table.add_row(*row.cells())
+    return table
+
+
+@app.command()
+def check(
+    dataset: Annotated[Path, typer.Argument(help="A labelled data set: dataset.json, or imagesTr and labelsTr.")],
+    labels: Annotated[int | None, typer.Option(help="Number of classes; by default what dataset.json says.")] = None,
+) -> None:
+    """Check a labelled data set before training on it; exit code 1 when something must be mended."""
+    from rich.console import Console
+
+    from ulite_monai.io.check import check_dataset
+
+    report = check_dataset(dataset, labels)
+    console = Console()
+    columns = ("case", "size", "spacing, mm", "axes", "label values: voxels", "findings")
+    console.print(_table(columns, report.rows))
+    for finding in report.findings:
+        console.print(f"{finding.level}: {finding.text}", markup=False, soft_wrap=True)
+    errors = sum(finding.level == "error" for finding in report.findings)
+    console.print(f"{len(report.rows)} cases, {errors} errors, {len(report.findings) - errors} warnings")
+    if errors:
+        raise SystemExit(1)

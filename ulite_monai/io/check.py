@@ -1,0 +1,130 @@
+"""The preflight of a labelled data set, with a table of its cases."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from ulite_monai.io.cases import Case, case_items, find_labelled_cases
+from ulite_monai.io.preflight import Finding, check_items
+from ulite_monai.io.references import read_reference
+from ulite_monai.io.volume import spacing_of
+
+__all__ = ["CheckReport", "CheckedCase", "check_dataset"]
+
+SPACING_OUTLIER = 1.5  # times the median, or less than the median divided by it
+
+
+@dataclass(frozen=True)
+class CheckedCase:
+    """One case of a data set: its grid, and the voxels of each label value."""
+
+    id: str
+    size: tuple[int, ...] = ()
+    spacing: tuple[float, ...] = ()
+    orientation: str = ""
+    label_voxels: tuple[tuple[int, int], ...] = ()
+    findings: int = 0
+
+    def cells(self) -> list[str]:
+        """The attributes as texts."""
+        labels = " ".join(f"{value}:{count}" for value, count in self.label_voxels)
+        size, spacing = "x".join(map(str, self.size)), "x".join(f"{s:.4g}" for s in self.spacing)
+        return [self.id, size, spacing, self.orientation, labels, str(self.findings or "")]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """All cases, and all that was found."""
+
+    rows: list[CheckedCase]
+    findings: list[Finding]
+
+
+def check_dataset(dataset_dir: str | Path, num_labels: int | None = None) -> CheckReport:
+    """Check every case of a labelled data set.
+
+    Args:
+        dataset_dir: as `find_labelled_cases` takes it.
+        num_labels: classes beside the background; None for what `dataset.json` declares, or, without one, any.
+
+    Raises:
+        InputError: When there is no such data set, or an image has no label.
+    """
+    cases = find_labelled_cases(dataset_dir)
+    declared = num_labels if num_labels is not None else _declared(Path(dataset_dir))
+    findings = check_items(case_items(cases), num_labels=declared or 0, instances=declared is None)
+    broken = {f.case_id for f in findings if f.level == "error"}
+    read = {case.id: _read(case) for case in cases if case.id not in broken}
+    findings += _spacing_outliers(read) + _duplicates(cases)
+    counts = {case.id: sum(f.case_id == case.id for f in findings) for case in cases}
+    rows = [
+        CheckedCase(case.id, *read[case.id], findings=counts[case.id])
+        if case.id in read
+        else CheckedCase(case.id, findings=counts[case.id])
+        for case in cases
+    ]
+    return CheckReport(rows, findings)
+
+
+def _declared(dataset_dir: Path) -> int | None:
+    """How many classes `dataset.json` lists beside the background (Decathlon's or nnU-Net's way)."""
+    path = dataset_dir / "dataset.json"
+    if not path.is_file():
+        return None
+    labels = json.loads(path.read_text(encoding="utf-8")).get("labels")
+    return len(labels) - 1 if isinstance(labels, dict) and labels else None
+
+
+def _read(case: Case) -> tuple[tuple[int, ...], tuple[float, ...], str, tuple[tuple[int, int], ...]]:
+    image, label = read_reference(str(case.image[0])), read_reference(str(case.label))
+    values, counts = np.unique(label.array, return_counts=True)
+    voxels = tuple((int(v), int(n)) for v, n in zip(values, counts, strict=True) if v != 0)
+    axes = "".join(str(axis) for axis in nib.orientations.aff2axcodes(image.affine))
+    return image.array.shape, spacing_of(image.affine), axes, voxels
+
+
+def _spacing_outliers(read: dict[str, tuple]) -> list[Finding]:
+    if not read:
+        return []
+    spacings = {name: np.sort(grid[1]) for name, grid in read.items()}
+    median = np.median(list(spacings.values()), axis=0)
+    return [
+        Finding(
+            "warning",
+            name,
+            f"{name}: its voxels measure {_by(spacing)} mm, the data set's median is {_by(median)} mm.",
+        )
+        for name, spacing in spacings.items()
+        if (np.maximum(spacing / median, median / spacing) > SPACING_OUTLIER).any()
+    ]
+
+
+def _duplicates(cases: Sequence[Case]) -> list[Finding]:
+    same: dict[str, list[str]] = defaultdict(list)
+    for case in cases:
+        if all(path.is_file() for path in case.image):
+            same[_hash(case.image)].append(case.id)
+    return [
+        Finding("warning", ids[0], f"{', '.join(ids)}: their images are the same file, byte by byte.")
+        for ids in same.values()
+        if len(ids) > 1
+    ]
+
+
+def _hash(paths: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _by(values: np.ndarray) -> str:
+    return " x ".join(f"{value:.3g}" for value in values)

@@ -1,0 +1,64 @@
+"""One image in, its mask out."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from ulite_monai.errors import InputError, reason
+from ulite_monai.io.cases import find_cases
+from ulite_monai.io.write_nifti import write_label_map
+from ulite_monai.prediction.segmenter import Segmenter
+from ulite_monai.transforms.save_segmentation import source_grid
+
+__all__ = ["predict"]
+
+
+def predict(
+    image: str | Path | nib.Nifti1Image | np.ndarray,
+    bundle: str | Path = "hippocampus",
+    affine: np.ndarray | None = None,
+    **options: Any,
+) -> nib.Nifti1Image:
+    """Segment one volume.
+
+    Args:
+        image: a file, a folder with one DICOM series, a nibabel image, or an array of shape (i, j, k).
+        bundle: a shipped bundle's name, or a path.
+        affine: for an array: 4x4, voxel to RAS mm.
+        options: further arguments of `Segmenter`: `ckpt`, `device`, `tta`, `overrides`.
+
+    Returns:
+        The label map, uint8, with the input's shape, affine, codes and units.
+
+    Raises:
+        InputError: When the image, the bundle or its weights can't be used.
+    """
+    segmenter = Segmenter(bundle, **options)
+    with tempfile.TemporaryDirectory(prefix="ulite") as folder:
+        source = image if isinstance(image, str | Path) else _written(image, affine, Path(folder))
+        cases = [case for case in find_cases(source) if case.series is None or case.series.problem is None]
+        if len(cases) != 1:
+            raise InputError(f"{source}: holds {len(cases)} volumes that can be read, predict() takes one.")
+        item = cases[0].item()
+        try:
+            found = segmenter(item)
+        except Exception as error:
+            raise InputError(reason(error)) from error
+        path = Path(folder) / "mask.nii"
+        write_label_map(found.mask, source_grid(found.meta), path)
+        return nib.Nifti1Image.from_bytes(path.read_bytes())
+
+
+def _written(image: nib.Nifti1Image | np.ndarray, affine: np.ndarray | None, folder: Path) -> Path:
+    if isinstance(image, np.ndarray):
+        if affine is None or np.shape(affine) != (4, 4):
+            raise InputError("an array needs its affine, 4x4, voxel to RAS mm: predict(array, affine=...).")
+        image = nib.Nifti1Image(image.astype(np.float32), affine)
+    path = folder / "image.nii"
+    nib.save(image, path)
+    return path
