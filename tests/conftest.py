@@ -103,7 +103,7 @@ def read_json(path: Path) -> dict:
 
 @pytest.fixture(scope="session")
 def weights(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The hippocampus network with a known answer: anterior where the normalised value exceeds 1, posterior below -1."""
+    """The network with a known answer: anterior where the normalised value exceeds 1, posterior below -1."""
     import torch
     from monai.bundle import ConfigParser
 

@@ -39,6 +39,7 @@ def workplace(tmp_path_factory):
 
 def run(command, folder):
     command = re.sub(r"\bpython3? ", f"{sys.executable} ", command)
+    command = re.sub(r"^ulite ", f"{sys.executable} -c 'from ulite_monai.cli import main; main()' ", command)
     command = command.replace("torchrun ", f"{sys.executable} -m torch.distributed.run ")
     done = subprocess.run(
         command, shell=True, cwd=folder, env=environment(), capture_output=True, text=True, timeout=900
@@ -68,6 +69,11 @@ def test_training_evaluating_and_segmenting_ones_own_data(workplace):
     assert (workplace / "my_evaluation" / "metrics.csv").read_text().count("\n") == 1 + 2 * 2
     run(the_command("inference.json", "--output_dir my_masks"), workplace)
     assert len(list((workplace / "my_masks").glob("case_*.nii.gz"))) == 6
+    run(the_command("ulite predict"), workplace)
+    names = {path.name for path in (workplace / "my_masks").iterdir()}
+    assert names >= {"volumes.csv", "predictions.json", "case_0_preview.png"}
+    run(the_command("ulite inspect"), workplace)
+    run(the_command("ulite check"), workplace)
     run(the_command("ckpt_export"), workplace)
     assert (workplace / "network.ts").exists()
 

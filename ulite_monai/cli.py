@@ -51,6 +51,7 @@ def predict(
     force: Annotated[bool, typer.Option("--force", help="Also what lies outside the bundle's ranges.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Leave cases that are done.")] = False,
     resample_tilt: Annotated[bool, typer.Option("--resample-tilt", help="Resample tilted DICOM series.")] = False,
+    set: Annotated[list[str] | None, typer.Option("--set", help="id=value of inference.json, repeatable.")] = None,
 ) -> None:
     """Segment volumes or images; masks lie exactly on the inputs."""
     from rich.console import Console
@@ -63,8 +64,7 @@ def predict(
     keep_freed_memory()
     console = Console()
     overrides: dict[str, Any] = {"engine": engine, "precision": precision, "threads": threads}
-    if resample_tilt:
-        overrides["preprocessing#transforms#0#resample_tilt"] = True
+    overrides |= {"resample_tilt": resample_tilt} | dict(_setting(text) for text in set or [])
     segmenter = Segmenter(bundle, ckpt, device, tta, overrides)
     options = PredictOptions(format, statistics, preview, force, resume, resample_tilt)  # type: ignore[arg-type]
 
@@ -78,6 +78,19 @@ def predict(
     console.print(_summary(results, segmenter.labels))
     if any(result.status in ("failed", "refused") for result in results):
         raise SystemExit(1)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """`id=value`, with the value as Python or JSON writes it, or a plain word."""
+    import ast
+
+    name, mark, value = text.partition("=")
+    if not mark or not name:
+        raise InputError(f"--set takes id=value, got {text!r}.")
+    try:
+        return name, ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return name, value
 
 
 def _summary(results: list[Any], labels: list[str]) -> Any:
