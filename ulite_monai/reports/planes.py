@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -79,13 +80,18 @@ class DisplayVolume:
         l, p, i = (slice(0, size) for size in self.mask.shape)  # noqa: E741
         return l, p, i
 
+    @cached_property
+    def labelled(self) -> list[np.ndarray]:
+        """For each axis, how many voxels of any label each section across it holds."""
+        return [np.count_nonzero(self.mask, axis=others) for others in ((1, 2), (0, 2), (0, 1))]
+
     def around_mask(self, margin: float) -> Box:
         """The box around the mask, wider on each side by `margin` times the mask's longest extent.
 
         An empty mask gives the whole volume.
         """
         spacing = spacing_of(self.affine)
-        extents = [_extent(self.mask, axis) for axis in range(3)]
+        extents = [_extent(counts) for counts in self.labelled]
         border = margin * max((stop - start) * step for (start, stop), step in zip(extents, spacing, strict=True))
         l, p, i = (  # noqa: E741
             slice(max(start - round(border / step), 0), min(stop + round(border / step), size))
@@ -100,7 +106,7 @@ class DisplayVolume:
             box: the part to show.
             frame: the part that a close-up shows.
         """
-        centre = [_central_index(self.mask, axis) for axis in range(3)]
+        centre = [_central_index(counts) for counts in self.labelled]
         return [self._plane(name, centre, (across, column, row), box, frame) for name, across, column, row in PLANES]
 
     def _plane(
@@ -154,24 +160,18 @@ def direction_letters(direction: np.ndarray) -> str:
     return "".join("RAS"[axis] if unit[axis] > 0 else "LPI"[axis] for axis in named)
 
 
-def _counts(mask: np.ndarray, axis: int) -> np.ndarray:
-    """How many voxels of any label each section across `axis` holds."""
-    return np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis))
+def _extent(counts: np.ndarray) -> tuple[int, int]:
+    filled = np.flatnonzero(counts)
+    return (int(filled[0]), int(filled[-1]) + 1) if filled.size else (0, counts.size)
 
 
-def _extent(mask: np.ndarray, axis: int) -> tuple[int, int]:
-    filled = np.flatnonzero(_counts(mask, axis))
-    return (int(filled[0]), int(filled[-1]) + 1) if filled.size else (0, mask.shape[axis])
-
-
-def _central_index(mask: np.ndarray, axis: int) -> int:
+def _central_index(counts: np.ndarray) -> int:
     """The section nearest the centre of mass, of those with at least half the mask's largest section.
 
     The centre of mass of two kidneys lies in neither, so the section through it alone would show nothing.
     """
-    counts = _counts(mask, axis)
     if not counts.any():
-        return mask.shape[axis] // 2
+        return counts.size // 2
     centre = counts @ np.arange(counts.size) / counts.sum()
     full = np.flatnonzero(2 * counts >= counts.max())
     return int(full[np.abs(full - centre).argmin()])

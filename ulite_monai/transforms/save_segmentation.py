@@ -31,20 +31,30 @@ class SaveSegmentationd(SaveImaged):
     Args:
         keys: label maps, MetaTensors of shape `(1, *spatial)` that were inverted to the input's grid.
         output_dir: folder to write to; made if needed.
+        image_key: where the image is that a mask without meta (a plain tensor, on the image's grid) belongs to.
         allow_missing_keys: don't raise when a key is missing. Defaults to False.
 
     Raises:
         InputError: When a mask isn't on its input's grid, or can't be written.
     """
 
-    def __init__(self, keys: KeysCollection, output_dir: str | Path, allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str | Path,
+        image_key: str = "image",
+        allow_missing_keys: bool = False,
+    ) -> None:
         super().__init__(keys, output_dir=output_dir, print_log=False, allow_missing_keys=allow_missing_keys)
         self.output_dir = Path(output_dir)
+        self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Writes the masks in `data` and returns it unchanged; `case_id` in `data` names the file where given."""
         for key in self.key_iterator(data):
-            mask: MetaTensor = data[key]
+            mask = data[key]
+            if "filename_or_obj" not in getattr(mask, "meta", {}):
+                mask = MetaTensor(mask, meta=data[self.image_key].meta)
             source = Path(str(mask.meta["filename_or_obj"]))
             path = self.output_dir / str(data.get("case_id") or stem(source))
             array = np.asarray(torch.as_tensor(mask[0]).cpu())

@@ -1,0 +1,148 @@
+"""The nuclei bundle: the paper's network, on images of any kind and size."""
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from PIL import Image
+
+from tests.conftest import read_json, run_bundle
+from ulite_monai.io.images import as_rgb, write_mask
+from ulite_monai.prediction import Segmenter, predict_cases
+
+
+@pytest.fixture(scope="module")
+def nuclei(root):
+    return root / "examples" / "nuclei_bundle"
+
+
+@pytest.fixture(scope="module")
+def weights(nuclei, tmp_path_factory):
+    """A network with a known answer: nucleus where the normalised red value is above 0."""
+    network = ConfigParser(read_json(nuclei / "configs/inference.json")).get_parsed_content("network_def")
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        network.stem.weight[0, 0, 3, 3] = 1
+        last = network.decoder[-1]
+        last.pw_skip.weight[0, 0] = 1
+        for norm in (network.encoder[0].norm, last.norm):
+            norm.weight.fill_(1)
+        last.pw2.weight[0, 0] = 10
+        network.head.weight[0, 0] = 1
+        network.head.bias[0] = -1e-6
+    path = tmp_path_factory.mktemp("weights") / "model.pt"
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def picture(width, height, seed=0):
+    return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+
+
+def expected(values):
+    values = values.astype(np.float64)
+    return (values[..., 0] > values.mean()).astype(np.uint8) * 255
+
+
+def test_the_network_is_the_papers(nuclei):
+    network = ConfigParser(read_json(nuclei / "configs/train.json")).get_parsed_content("network_def")
+    assert sum(p.numel() for p in network.parameters()) == 878_417
+    assert (
+        read_json(nuclei / "configs/train.json")["network_def"]
+        == read_json(nuclei / "configs/inference.json")["network_def"]
+    )
+
+
+def test_training_and_inference_preprocess_alike(nuclei):
+    train, inference = (read_json(nuclei / "configs" / f"{name}.json") for name in ("train", "inference"))
+    assert train["image_preprocessing"] == inference["preprocessing"]["transforms"]
+    assert train["validate"]["postprocessing"]["transforms"] == inference["postprocessing"]["transforms"][:-1]
+
+
+def test_the_two_bundles_have_the_same_structure(root, nuclei):
+    ours, theirs = (read_json(folder / "configs/train.json") for folder in (root / "bundle", nuclei))
+    assert set(ours) - set(theirs) == {"spacing", "on_nonfinite", "resample_tilt", "one_hot_label"}
+    assert set(theirs) <= set(ours)
+    assert [h["_target_"] for h in ours["train"]["handlers"]] == [h["_target_"] for h in theirs["train"]["handlers"]]
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_masks_are_right_and_of_the_images_size(weights, tmp_path, suffix):
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / f"cells.{suffix}"
+    Image.fromarray(picture(61, 47)).save(path)
+    stored = np.asarray(Image.open(path).convert("RGB"))
+    (result,) = predict_cases(tmp_path / "in", tmp_path / "out", Segmenter("nuclei", weights, "cpu"))
+    assert result.status == "done", result.message
+    mask = Image.open(tmp_path / "out" / "cells.png")
+    assert mask.size == (61, 47) and mask.mode == "L"
+    assert (np.asarray(mask) == expected(stored)).mean() > 0.999
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1", "I;16", "F"])
+def test_any_mode_becomes_rgb(mode):
+    grey = np.linspace(0, 1, 48).reshape(6, 8)
+    if mode == "I;16":
+        image = Image.fromarray((grey * 60000).astype(np.uint16))
+    elif mode == "F":
+        image = Image.fromarray(grey.astype(np.float32) - 3)
+    else:
+        image = Image.fromarray((grey * 255).astype(np.uint8)).convert(mode)
+    rgb = as_rgb(image)
+    assert rgb.mode == "RGB" and rgb.size == (8, 6)
+    if mode in ("I;16", "F"):
+        assert np.array_equal(np.asarray(rgb)[..., 1], np.round(grey * 255))
+
+
+def test_transparency_is_dropped_not_blended():
+    image = Image.fromarray(np.dstack([picture(4, 3), np.zeros((3, 4), np.uint8)]))
+    assert np.array_equal(np.asarray(as_rgb(image)), picture(4, 3))
+
+
+def test_a_mask_of_several_labels_is_visible(tmp_path):
+    write_mask(np.array([[0, 1, 2, 3]]), tmp_path / "a.png")
+    assert np.asarray(Image.open(tmp_path / "a.png")).tolist() == [[0], [85], [170], [255]]
+
+
+@pytest.fixture(scope="module")
+def dataset(shared_data, tmp_path_factory):
+    """A few of the Data Science Bowl's images, of several sizes, with instance masks."""
+    folder = tmp_path_factory.mktemp("nuclei data")
+    names = sorted(path.name for path in (shared_data / "dsb2018" / "images").iterdir())[::94]
+    for part in ("images", "masks"):
+        (folder / part).mkdir()
+        for name in names:
+            (folder / part / name).symlink_to(shared_data / "dsb2018" / part / name)
+    return folder
+
+
+@pytest.mark.slow
+def test_it_trains_and_evaluates_on_real_images(nuclei, dataset, tmp_path):
+    start = ("--bundle_root", str(nuclei), "--dataset_dir", str(dataset), "--num_folds", "3")
+    run_bundle(
+        *("run", "training", *start, "--config_file", str(nuclei / "configs/train.json"), "--epochs", "1"),
+        *("--output_dir", str(tmp_path / "run"), "--batch_size", "2", "--patch_size", "[64,64]"),
+        cwd=tmp_path,
+    )
+    configs = str([str(nuclei / "configs" / name) for name in ("train.json", "evaluate.json")])
+    run_bundle(
+        *("run", *start, "--config_file", configs, "--ckpt", str(tmp_path / "run" / "model.pt")),
+        *("--output_dir", str(tmp_path / "evaluation")),
+        cwd=tmp_path,
+    )
+    summary = read_json(tmp_path / "evaluation" / "summary.json")
+    assert summary["cases"] == 2 and 0 <= summary["labels"]["nucleus"]["dice"]["mean"] <= 1
+
+
+@pytest.mark.slow
+def test_the_stock_run_writes_png(nuclei, weights, dataset, tmp_path):
+    run_bundle(
+        *("run", "--bundle_root", str(nuclei), "--config_file", str(nuclei / "configs/inference.json")),
+        *("--dataset_dir", str(dataset / "images"), "--output_dir", str(tmp_path / "out"), "--ckpt", str(weights)),
+        cwd=tmp_path,
+    )
+    images = sorted((dataset / "images").iterdir())
+    assert [p.name for p in sorted((tmp_path / "out").iterdir())] == [p.name for p in images]
+    for path in images:
+        assert Image.open(path).size == Image.open(tmp_path / "out" / path.name).size
