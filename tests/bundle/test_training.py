@@ -47,7 +47,7 @@ def trained(bundle, tmp_path_factory):
 def test_what_a_run_leaves(trained):
     folder, _ = trained
     run = folder / "the run"
-    assert {p.name for p in run.iterdir()} == {"model.pt", "last.pt", "run.json", "split.json", "tensorboard"}
+    assert {p.name for p in run.iterdir()} == {"model.pt", "last.ckpt", "run.json", "split.json", "tensorboard"}
     assert any((run / "tensorboard").iterdir())
     split = read_json(run / "split.json")
     assert len(split["training"]) == 4 and len(split["validation"]) == 2
@@ -56,7 +56,7 @@ def test_what_a_run_leaves(trained):
     assert settings["epochs"] == 2 and settings["seed"] == 0 and settings["labels"] == ["anterior", "posterior"]
     assert read_json(run / "run.json")["versions"]["monai"]
     assert all(isinstance(t, torch.Tensor) for t in state(run / "model.pt").values())
-    last = state(run / "last.pt")
+    last = state(run / "last.ckpt")
     assert last["epoch"] == 2 and {"network", "optimizer", "scheduler", "scaler", "random_state"} <= last.keys()
 
 
@@ -110,14 +110,14 @@ def test_killed_in_mid_epoch_and_resumed_ends_bit_equal(bundle, trained, tmp_pat
     command += ["--output_dir", str(run), "--num_folds", "3", *EPOCHS, *SMALL]
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
-    while not (run / "last.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+    while not (run / "last.ckpt").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 0 < state(run / "last.pt")["epoch"] < 8
+    assert 0 < state(run / "last.ckpt")["epoch"] < 8
     train(bundle, folder / "my data", run, *EPOCHS, "--resume", "true")
     train(bundle, folder / "my data", tmp_path / "through", *EPOCHS, "--resume", "false")
-    resumed, through = (state(tmp_path / name / "last.pt") for name in ("killed", "through"))
+    resumed, through = (state(tmp_path / name / "last.ckpt") for name in ("killed", "through"))
     assert resumed["epoch"] == through["epoch"] == 8
     assert resumed["best"] == through["best"] and resumed["best_epoch"] == through["best_epoch"]
     for part in ("network", "average"):
@@ -130,7 +130,7 @@ def test_early_stopping(bundle, trained, tmp_path):
     folder, _ = trained
     still = ("--learning_rate", "0.0", "--weight_decay", "0.0", "--average#momentum", "0.0001")
     done = train(bundle, folder / "my data", tmp_path / "run", "--epochs", "30", "--patience", "2", *still)
-    last = state(tmp_path / "run" / "last.pt")
+    last = state(tmp_path / "run" / "last.ckpt")
     assert last["epoch"] == max(last["best_epoch"], 1) + 2 < 30
     assert "no improvement since epoch" in done.stdout
 
@@ -232,7 +232,7 @@ def test_bad_input_is_one_line_before_training_starts(bundle, make_dataset, tmp_
         (["--num_folds", "9"], ["6 cases", "9 folds", "--num_folds"]),
         (["--fold", "5"], ["fold must be", "5 of 3"]),
         (["--device", "cuda:7"], ["device", "cuda:7"]),
-        (["--resume", "True"], ["last.pt", "no checkpoint to resume"]),
+        (["--resume", "True"], ["last.ckpt", "no checkpoint to resume"]),
         (["--resume", "perhaps"], ["true or false", "perhaps"]),
         (["--init_weights", "gone.pt"], ["gone.pt", "no such checkpoint"]),
     ],
@@ -281,7 +281,7 @@ def test_two_processes_train_one_network(bundle, trained, tmp_path):
     first, second = ({n: t for n, t in rank["network"].items() if "running" not in n} for rank in ranks)
     assert equal(first, second)
     assert done.stdout.count("epoch 2/2") == 1
-    assert {p.name for p in (tmp_path / "run").iterdir()} >= {"model.pt", "last.pt", "run.json", "split.json"}
+    assert {p.name for p in (tmp_path / "run").iterdir()} >= {"model.pt", "last.ckpt", "run.json", "split.json"}
 
 
 @pytest.mark.slow

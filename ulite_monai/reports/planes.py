@@ -14,10 +14,11 @@ from ulite_monai.io.volume import spacing_of
 
 __all__ = ["Box", "DisplayVolume", "Plane", "direction_letters", "display_volume"]
 
-Box: TypeAlias = tuple[slice, slice, slice]
+Box: TypeAlias = tuple[slice, ...]  # one slice an axis
 
 # Name, axis that it is cut across, axis of the columns, axis of the rows.
 PLANES = (("axial", 2, 0, 1), ("coronal", 1, 0, 2), ("sagittal", 0, 1, 2))
+LEAST_MARGIN = 8  # voxels of the finest axis; a mask of a few voxels needs its surroundings too
 OBLIQUE = 0.2  # a direction that leans by more than 12 degrees towards another axis names it too
 
 
@@ -77,8 +78,7 @@ class DisplayVolume:
     @property
     def whole(self) -> Box:
         """The box of all voxels."""
-        l, p, i = (slice(0, size) for size in self.mask.shape)  # noqa: E741
-        return l, p, i
+        return tuple(slice(0, size) for size in self.mask.shape)
 
     @cached_property
     def labelled(self) -> list[np.ndarray]:
@@ -86,18 +86,18 @@ class DisplayVolume:
         return [np.count_nonzero(self.mask, axis=others) for others in ((1, 2), (0, 2), (0, 1))]
 
     def around_mask(self, margin: float) -> Box:
-        """The box around the mask, wider on each side by `margin` times the mask's longest extent.
+        """The box around the mask, wider on each side by `margin` times the mask's longest extent, or some voxels.
 
         An empty mask gives the whole volume.
         """
         spacing = spacing_of(self.affine)
         extents = [_extent(counts) for counts in self.labelled]
-        border = margin * max((stop - start) * step for (start, stop), step in zip(extents, spacing, strict=True))
-        l, p, i = (  # noqa: E741
+        longest = max((stop - start) * step for (start, stop), step in zip(extents, spacing, strict=True))
+        border = max(margin * longest, LEAST_MARGIN * min(spacing))
+        return tuple(
             slice(max(start - round(border / step), 0), min(stop + round(border / step), size))
             for (start, stop), step, size in zip(extents, spacing, self.mask.shape, strict=True)
         )
-        return l, p, i
 
     def planes(self, box: Box, frame: Box | None = None) -> list[Plane]:
         """The axial, coronal and sagittal plane at the mask's centre (the volume's when it is empty).
@@ -126,7 +126,7 @@ class DisplayVolume:
                 *(direction_letters(-to_right), direction_letters(to_right)),
                 *(direction_letters(-to_bottom), direction_letters(to_bottom)),
             ),
-            frame=frame and (frame[column].start, frame[row].start, frame[column].stop, frame[row].stop),
+            frame=None if frame is None else _rectangle(frame[column], frame[row]),
         )
 
     def _input_index(self, axis: int, centre: Sequence[int]) -> str:
@@ -158,6 +158,10 @@ def direction_letters(direction: np.ndarray) -> str:
     strongest, *others = np.argsort(-np.abs(unit), kind="stable")
     named = [strongest, *(axis for axis in others if abs(unit[axis]) > OBLIQUE)]
     return "".join("RAS"[axis] if unit[axis] > 0 else "LPI"[axis] for axis in named)
+
+
+def _rectangle(columns: slice, rows: slice) -> tuple[int, int, int, int]:
+    return columns.start, rows.start, columns.stop, rows.stop
 
 
 def _extent(counts: np.ndarray) -> tuple[int, int]:

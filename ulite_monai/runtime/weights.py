@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """The state dict in a checkpoint: `model.pt` or another flat one, or the network of a `last.pt`.
+    """The state dict in a checkpoint: `model.pt` or another flat one, or the network of a `last.ckpt`.
 
     Raises:
         InputError: When the file is missing, or not a checkpoint of plain tensors.

@@ -18,15 +18,16 @@ __all__ = ["KeepBestAndLast"]
 
 logger = logging.getLogger(__name__)
 
-BEST, LAST = "model.pt", "last.pt"
+BEST, LAST = "model.pt", "last.ckpt"
 
 
 class KeepBestAndLast:
-    """Handler of a trainer that writes `model.pt` when the validation's key metric improves, `last.pt` each epoch.
+    """Handler of a trainer that writes `model.pt` when the validation's key metric improves, `last.ckpt` each epoch.
 
-    `model.pt` is the flat state dict of the averaged network, which is the one validated; `last.pt` holds all that a
-    resumption needs. Both are written under a temporary name and renamed. Training ends early when the key metric
-    hasn't improved for `patience` epochs.
+    `model.pt` is the flat state dict of the averaged network, which is the one validated; `last.ckpt` holds all that a
+    resumption needs. (MONAI Label offers every `.pt` beside a bundle's weights as a model, hence its suffix.) Both are
+    written under a temporary name and renamed. Training ends early when the key metric hasn't improved for `patience`
+    epochs.
 
     Args:
         folder: where the two files go; made if needed.
@@ -70,16 +71,23 @@ class KeepBestAndLast:
     def __call__(self, engine: Engine) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         save = DiskSaver(str(self.folder), atomic=True, require_empty=False)
-        validation: Any = self.evaluator.state
-        if validation.epoch == engine.state.epoch:
-            metric = validation.metrics[validation.key_metric_name]
-            if metric > self.best:
-                self.best, self.best_epoch = float(metric), engine.state.epoch
-                save(self.average.model.state_dict(), BEST)
+        improved = self._improved(engine)
+        if improved or not self.best_epoch:  # until a validation counts, the newest weights are the best known
+            save(self.average.model.state_dict(), BEST)
         save(self._state(engine), LAST)
-        if self.patience and engine.state.epoch - max(self.best_epoch, 1) >= self.patience:
+        if self.patience and self.best_epoch and engine.state.epoch - self.best_epoch >= self.patience:
             logger.info("no improvement since epoch %d: training ends.", self.best_epoch)
             engine.terminate()
+
+    def _improved(self, engine: Engine) -> bool:
+        validation: Any = self.evaluator.state
+        if validation.epoch != engine.state.epoch:
+            return False
+        metric = float(validation.metrics[validation.key_metric_name])
+        if not metric > self.best:  # also where it is NaN, no validation case holding any label
+            return False
+        self.best, self.best_epoch = metric, engine.state.epoch
+        return True
 
     def _state(self, engine: Engine) -> dict[str, Any]:
         state = {name: part.state_dict() for name, part in self.parts.items()}
@@ -94,10 +102,10 @@ class KeepBestAndLast:
         }
 
     def resume(self) -> None:
-        """Go on from `last.pt`: the next run of the trainer starts with the epoch after it.
+        """Go on from `last.ckpt`: the next run of the trainer starts with the epoch after it.
 
         Raises:
-            InputError: When there is no `last.pt`, or when it is of another network or data set.
+            InputError: When there is no `last.ckpt`, or when it is of another network or data set.
         """
         path = self.folder / LAST
         if not path.is_file():

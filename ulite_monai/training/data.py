@@ -17,8 +17,11 @@ logger = logging.getLogger(__name__)
 
 
 def labelled_items(dataset_dir: str | None) -> list[dict[str, Any]]:
-    """The labelled cases below `dataset_dir` as a MONAI data list; see `find_labelled_cases`."""
-    return case_items(find_labelled_cases(dataset_dir))
+    """The labelled cases below `dataset_dir` as a MONAI data list; see `find_labelled_cases`.
+
+    Without a `dataset_dir` there are none: an application such as MONAI Label gives the lists of both parts itself.
+    """
+    return case_items(find_labelled_cases(dataset_dir)) if dataset_dir else []
 
 
 def split(
@@ -39,6 +42,8 @@ def split(
     Raises:
         InputError: When the folds don't fit the cases.
     """
+    if not items:
+        raise InputError("dataset_dir is not set: give the folder of your labelled volumes, --dataset_dir DIR.")
     if fold == "all":
         return list(items)
     if not isinstance(fold, int) or num_folds < 2 or not 0 <= fold < num_folds:

@@ -66,7 +66,8 @@ def print_next_steps(bundle_root: str | Path, settings: Mapping[str, Any]) -> No
     use = [*start, "--config_file", str(configs / "inference.json"), "--dataset_dir", "YOUR_VOLUMES", *weights]
     shipped = json.loads((configs / "train.json").read_text(encoding="utf-8"))
     changed = {name: value for name, value in settings.items() if name in shipped and shipped[name] != value}
-    logger.info("evaluate: %s", shlex.join([*evaluate, *_overrides(changed, ("labels", "spacing", *SPLIT_IDS))]))
+    if settings["dataset_dir"]:
+        logger.info("evaluate: %s", shlex.join([*evaluate, *_overrides(changed, ("labels", "spacing", *SPLIT_IDS))]))
     logger.info("use it: %s", shlex.join([*use, *_overrides(changed, ("labels", "spacing")), "--output_dir", "MASKS"]))
 
 

@@ -2,5 +2,6 @@
 
 from ulite_monai.transforms.load_volume import LoadVolumed
 from ulite_monai.transforms.save_segmentation import SaveSegmentationd
+from ulite_monai.transforms.spacing import SpacingOfKeysd
 
-__all__ = ["LoadVolumed", "SaveSegmentationd"]
+__all__ = ["LoadVolumed", "SaveSegmentationd", "SpacingOfKeysd"]
