@@ -246,3 +246,11 @@ def test_a_folder_in_the_way_is_an_error_with_a_name(tmp_path):
     with pytest.raises(InputError, match=r"m\.nii: can't be written: Is a directory"):
         write_label_map(mask, Volume(mask, np.eye(4), Path("a")), tmp_path / "m.nii")
     assert list(tmp_path.iterdir()) == [tmp_path / "m.nii"]
+
+
+def test_a_folder_that_is_a_file_is_told_in_one_line(tmp_path):
+    from ulite_monai.io.atomic import atomic_path
+
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="can't be written"), atomic_path(tmp_path / "file" / "a.txt") as path:
+        path.write_text("y")

@@ -46,6 +46,8 @@ def test_masks_statistics_preview_and_report(segmenter, tmp_path):
     first = results[0].volumes[0]
     assert (first.label, first.voxels) == ("anterior", voxels)
     assert first.volume_ml == pytest.approx(voxels * 1.5 / 1000)
+    bright = volume(0)[np.asarray(mask.dataobj) == 1]
+    assert first.mean_intensity == pytest.approx(bright.mean(), rel=1e-4)
     report = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert [case["id"] for case in report["cases"]] == ["case_0", "case_1"]
     assert report["cases"][0]["volumes"][0]["voxels"] == voxels and "Research only" in report["intended_use"]

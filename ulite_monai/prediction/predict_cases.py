@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from ulite_monai.errors import InputError, reason
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.io.cases import IMAGE_SUFFIXES, Case, find_cases
-from ulite_monai.io.images import write_mask
+from ulite_monai.io.images import as_rgb, write_mask
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import Volume
 from ulite_monai.io.write_nifti import write_label_map
@@ -135,7 +136,6 @@ def _predict_case(
         if options.resume and all(path.exists() for path in paths.values()):
             result.status = "skipped"
         else:
-            _require_suitable(case, segmenter, options)
             _segment(case, paths, segmenter, options, result)
     except _Refused as refusal:
         result.status, result.message = "refused", str(refusal)
@@ -165,36 +165,23 @@ def _is_image(case: Case) -> bool:
     return case.series is None and case.image[0].name.lower().endswith(IMAGE_SUFFIXES)
 
 
-def _require_suitable(case: Case, segmenter: Segmenter, options: PredictOptions) -> None:
-    if case.series is None:
-        return
-    tilted = case.series.tilt and options.resample_tilt
-    if case.series.problem is not None and not tilted:
-        raise _Refused(case.series.problem)
-    if not options.force and case.series.affine is not None:
-        _require_in_ranges(case.series.shape, case.series.affine, case.series.modality, segmenter)
-
-
-def _require_in_ranges(shape: Sequence[int], affine: np.ndarray, modality: str, segmenter: Segmenter) -> None:
-    outside = outside_ranges(shape, affine, modality, segmenter.metadata)
-    if outside is not None:
-        raise _Refused(f"{outside}; a mask of it can't be relied on. --force segments it all the same.")
-
-
 def _segment(
     case: Case, paths: Mapping[str, Path], segmenter: Segmenter, options: PredictOptions, result: CaseResult
 ) -> None:
     item = case.item()
-    if case.series is None and not _is_image(case) and not options.force:
-        grid = read_reference(str(case.image[0]), "replace")
-        _require_in_ranges(grid.array.shape, grid.affine, "", segmenter)
+    volume = None if _is_image(case) else _read(case, segmenter, options)
+    if volume is not None:
+        item["image"] = [volume, *(read_reference(str(path), "replace") for path in case.image[1:])]
     found = segmenter(item)
     grid = source_grid(found.meta)
     if found.mask.shape != grid.array.shape:
         raise InputError(f"the mask of shape {found.mask.shape} isn't on the input's grid {grid.array.shape}.")
     result.warnings += [line for line in str(found.meta.get("warnings", "")).splitlines() if line]
-    affine = None if "image" in paths else grid.affine
-    result.volumes = label_volumes(found.mask, affine, segmenter.labels)
+    result.volumes = (
+        label_volumes(found.mask, None, segmenter.labels)
+        if volume is None
+        else label_volumes(found.mask, volume.affine, segmenter.labels, volume.array)
+    )
     result.status = "done" if found.mask.any() else "empty"
     for kind, path in paths.items():
         if kind == "nifti":
@@ -203,9 +190,32 @@ def _segment(
             write_mask(found.mask, path)
         elif kind == "dicom-seg":
             result.warnings += _write_seg(case, found.mask, path, segmenter)
+        elif volume is None:
+            write_preview(_picture(case.image[0]), found.mask, np.eye(4), segmenter.labels, path, case.id)
         else:
-            _preview(case, found.mask, grid, path, segmenter, options)
+            write_preview(volume.array, found.mask, volume.affine, segmenter.labels, path, case.id)
         result.outputs.append(str(path))
+
+
+def _read(case: Case, segmenter: Segmenter, options: PredictOptions) -> Volume:
+    """The case's volume, or its first channel; refused where it can't be used or isn't what the bundle is for."""
+    series = case.series
+    if series is not None and series.problem is not None and not (series.tilt and options.resample_tilt):
+        raise _Refused(series.problem)
+    reference = case.item()["image"]
+    first = reference if isinstance(reference, str) else reference[0]
+    volume = read_reference(first, "replace", options.resample_tilt)
+    if not options.force:
+        modality = "" if series is None else series.modality
+        outside = outside_ranges(volume.array.shape, volume.affine, modality, segmenter.metadata)
+        if outside is not None:
+            raise _Refused(f"{outside}; a mask of it can't be relied on. --force segments it all the same.")
+    return volume
+
+
+def _picture(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(as_rgb(picture)).transpose(1, 0, 2)
 
 
 def _write_seg(case: Case, mask: np.ndarray, path: Path, segmenter: Segmenter) -> list[str]:
@@ -223,21 +233,6 @@ UNCODED = {
     "category": {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"},
     "type": {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"},
 }
-
-
-def _preview(
-    case: Case, mask: np.ndarray, grid: Volume, path: Path, segmenter: Segmenter, options: PredictOptions
-) -> None:
-    if _is_image(case):
-        from PIL import Image
-
-        with Image.open(case.image[0]) as picture:
-            array = np.asarray(picture.convert("RGB")).transpose(1, 0, 2)
-        write_preview(array, mask, np.eye(4), segmenter.labels, path, case.id)
-        return
-    item = case.item()["image"]
-    volume = read_reference(item if isinstance(item, str) else item[0], "replace", options.resample_tilt)
-    write_preview(volume.array, mask, grid.affine, segmenter.labels, path, case.id)
 
 
 def _write_report(folder: Path, results: Sequence[CaseResult], segmenter: Segmenter) -> None:

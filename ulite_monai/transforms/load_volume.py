@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import LoadImaged
 
 from ulite_monai.errors import InputError
+from ulite_monai.io.dicom_series import DicomSeries
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import Volume
@@ -26,7 +27,8 @@ class LoadVolumed(LoadImaged):
     """Load NIfTI, NRRD, MetaImage or DICOM volumes, in RAS millimetres, with the channel first.
 
     Args:
-        keys: entries that hold a path, `<folder>#<series id>` for a DICOM series, or a list of them, one per channel.
+        keys: entries that hold a path, `<folder>#<series id>` for a DICOM series, a `Volume` that was read before, or
+            a list of them, one per channel.
         on_nonfinite: "error" refuses NaN and infinite voxels; "replace" puts the finite minimum there.
         resample_tilt: resample a DICOM series with a gantry tilt instead of refusing it. Defaults to False.
         allow_missing_keys: don't raise when a key is missing. Defaults to False.
@@ -55,17 +57,26 @@ class LoadVolumed(LoadImaged):
         loaded = dict(data)
         for key in self.key_iterator(loaded):
             entry = loaded[key]
-            loaded[key] = self._load([entry] if isinstance(entry, str) or not isinstance(entry, Sequence) else entry)
+            loaded[key] = self._load(entry if isinstance(entry, list | tuple) else [entry])
         return loaded
 
-    def _load(self, references: Sequence[Any]) -> MetaTensor:
-        volumes = [read_reference(str(r), self.on_nonfinite, self.resample_tilt) for r in references]
+    def _load(self, entries: Sequence[Any]) -> MetaTensor:
+        volumes = [
+            entry if isinstance(entry, Volume) else read_reference(str(entry), self.on_nonfinite, self.resample_tilt)
+            for entry in entries
+        ]
         for other in volumes[1:]:
             _require_same_grid(volumes[0], other)
         array = np.stack([np.asarray(volume.array, dtype=np.float32) for volume in volumes])
         warnings = "\n".join(w for volume in volumes for w in volume.warnings)
-        meta = _meta(volumes[0]) | {"filename_or_obj": str(references[0]), "warnings": warnings}
+        meta = _meta(volumes[0]) | {"filename_or_obj": _name(entries[0]), "warnings": warnings}
         return MetaTensor(torch.from_numpy(array), affine=torch.as_tensor(volumes[0].affine), meta=meta)
+
+
+def _name(entry: Any) -> str:
+    if not isinstance(entry, Volume):
+        return str(entry)
+    return entry.source.id if isinstance(entry.source, DicomSeries) else str(entry.source)
 
 
 def _require_same_grid(first: Volume, other: Volume) -> None:
