@@ -1,5 +1,6 @@
 """The command `ulite`, as a person types it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -101,9 +102,40 @@ def test_check_a_good_and_a_bad_data_set(make_dataset, tmp_path):
 def test_check_counts_labels_against_dataset_json(make_dataset, tmp_path):
     dataset = make_dataset(cases=3)
     entries = [{"image": f"imagesTr/case_{n}.nii.gz", "label": f"labelsTr/case_{n}.nii.gz"} for n in range(3)]
-    import json
-
     (dataset / "dataset.json").write_text(json.dumps({"labels": {"0": "background", "1": "a"}, "training": entries}))
     done = ulite("check", dataset, cwd=tmp_path)
     assert done.returncode == 1 and "3 errors" in done.stdout and "[2]" in done.stdout
     assert ulite("check", dataset, "--labels", "2", cwd=tmp_path).returncode == 0
+
+
+def test_check_a_folder_of_nnunet(make_dataset, tmp_path):
+    dataset = make_dataset(cases=3)
+    for path in (dataset / "imagesTr").iterdir():
+        path.rename(path.with_name(path.name.replace(".nii.gz", "_0000.nii.gz")))
+    content = {"channel_names": {"0": "T1"}, "labels": {"background": 0, "a": 1, "b": 2}, "numTraining": 3}
+    (dataset / "dataset.json").write_text(json.dumps(content))
+    done = ulite("check", dataset, cwd=tmp_path)
+    assert done.returncode == 0 and "3 cases, 0 errors" in done.stdout
+
+
+def test_check_images_with_instance_masks(shared_data, tmp_path):
+    names = sorted(path.name for path in (shared_data / "dsb2018" / "images").iterdir())[:3]
+    for part in ("images", "masks"):
+        (tmp_path / "data" / part).mkdir(parents=True)
+        for name in names:
+            (tmp_path / "data" / part / name).symlink_to(shared_data / "dsb2018" / part / name)
+    done = ulite("check", tmp_path / "data", cwd=tmp_path)
+    assert done.returncode == 0 and "3 cases, 0 errors" in done.stdout and "256x256" in done.stdout
+
+
+def test_a_series_description_is_shown_as_it_is(tmp_path):
+    pytest.importorskip("pydicom", reason="the dicom extra isn't installed")
+    from tests.io.conftest import make_slice
+
+    (tmp_path / "in").mkdir()
+    for k in range(3):
+        ds = make_slice(np.zeros((4, 5, 3), np.int16), np.eye(4), k)
+        ds.SeriesDescription = "t1 [left] [/fl3d]"
+        ds.save_as(tmp_path / "in" / str(k), enforce_file_format=True)
+    done = ulite("inspect", "in", cwd=tmp_path)
+    assert done.returncode == 0 and "t1 [left] [/fl3d]" in done.stdout, done.stderr

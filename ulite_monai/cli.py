@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ulite_monai.errors import InputError
+from ulite_monai.errors import InputError, input_error
 
 __all__ = ["app", "main"]
 
@@ -27,8 +27,11 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     try:
         app()
-    except InputError as error:
-        typer.echo(f"error: {error}", err=True)
+    except Exception as error:
+        told = input_error(error)
+        if told is None:
+            raise
+        typer.echo(f"error: {told}", err=True)
         raise SystemExit(1) from None
 
 
@@ -64,7 +67,8 @@ def predict(
     keep_freed_memory()
     console = Console()
     overrides: dict[str, Any] = {"engine": engine, "precision": precision, "threads": threads}
-    overrides |= {"resample_tilt": resample_tilt} | dict(_setting(text) for text in set or [])
+    overrides |= {"resample_tilt": True} if resample_tilt else {}
+    overrides |= dict(_setting(text) for text in set or [])
     segmenter = Segmenter(bundle, ckpt, device, tta, overrides)
     options = PredictOptions(format, statistics, preview, force, resume, resample_tilt)  # type: ignore[arg-type]
 
@@ -94,13 +98,14 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def _summary(results: list[Any], labels: list[str]) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("case", "status", *(f"{label}, mL" for label in labels), "seconds")
+    table = Table("case", "status", *(escape(f"{label}, mL") for label in labels), "seconds")
     table.columns[0].overflow = "fold"
     for result in results:
         volumes = ["" if v.volume_ml is None else f"{v.volume_ml:.3f}" for v in result.volumes]
-        table.add_row(result.id, result.status, *(volumes or [""] * len(labels)), f"{result.seconds:.1f}")
+        table.add_row(escape(result.id), result.status, *(volumes or [""] * len(labels)), f"{result.seconds:.1f}")
     return table
 
 
@@ -119,19 +124,20 @@ def inspect(path: Source) -> None:
             if text:
                 console.print(f"{row.id}: {text}", markup=False, soft_wrap=True)
     if found.passed_over:
-        console.print("passed over: " + ", ".join(f"{n} {what}" for what, n in found.passed_over.items()))
+        console.print("passed over: " + ", ".join(f"{n} {what}" for what, n in found.passed_over.items()), markup=False)
     if any(row.problem for row in found.rows):
         raise SystemExit(1)
 
 
 def _table(columns: tuple[str, ...], rows: Any) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(*columns)
     for column in table.columns:
         column.overflow = "fold"
     for row in rows:
-        table.add_row(*row.cells())
+        table.add_row(*map(escape, row.cells()))
     return table
 
 

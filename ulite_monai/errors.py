@@ -3,42 +3,54 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from types import TracebackType
 
-__all__ = ["InputError", "reason", "tell_input_errors_in_one_line"]
+__all__ = ["InputError", "input_error", "reason", "tell_input_errors_in_one_line"]
 
 
 class InputError(ValueError):
     """Something the user gave can't be used. The message names it, the value found, and what to do."""
 
 
+def input_error(error: BaseException) -> InputError | None:
+    """The InputError that `error` is or was caused by; MONAI wraps what goes wrong in a configuration or transform."""
+    return next((cause for cause in _causes(error) if isinstance(cause, InputError)), None)
+
+
 def reason(error: BaseException) -> str:
-    """Why something failed, in one line: the InputError among the causes, else the innermost cause."""
-    causes = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
-        causes.append(cause)
-    told = next((c for c in causes if isinstance(c, InputError)), None)
+    """Why something failed, in one line: the InputError among the causes, else the first that isn't a wrapper."""
+    told = input_error(error)
     if told is not None:
         return str(told)
-    lines = str(causes[-1]).strip().splitlines()
-    return f"{type(causes[-1]).__name__}: {lines[0]}" if lines else type(causes[-1]).__name__
+    causes = list(_causes(error))
+    first = next((c for c in causes if not str(c).startswith(MONAI_WRAPPERS)), causes[-1])
+    lines = str(first).strip().splitlines()
+    return f"{type(first).__name__}: {lines[0]}" if lines else type(first).__name__
 
 
 def tell_input_errors_in_one_line() -> None:
     """From now on, an InputError that ends the process prints its message alone, without a traceback.
 
-    MONAI evaluates configurations by `eval` and wraps what goes wrong there, so the cause is looked for too. The
-    exit code stays 1. Other errors keep their traceback.
+    The exit code stays 1. Other errors keep their traceback.
     """
     if sys.excepthook is not _tell:
         sys.excepthook = _tell
 
 
+MONAI_WRAPPERS = ("applying transform", "Failed to evaluate", "Failed to instantiate")
+
+
 def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    told = input_error(error)
+    if told is None:
+        sys.__excepthook__(kind, error, trace)
+    else:
+        print(f"error: {told}", file=sys.stderr)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, InputError):
-            print(f"error: {cause}", file=sys.stderr)
-            return
-        cause = cause.__cause__ or cause.__context__
-    sys.__excepthook__(kind, error, trace)
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)

@@ -98,6 +98,17 @@ def test_a_run_is_bit_deterministic_and_run_is_the_default_id(bundle, trained, t
     assert not equal(state(tmp_path / "other" / "model.pt"), state(folder / "the run" / "model.pt"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("epochs", ["2", "1"])
+def test_resuming_a_finished_run_is_refused_and_leaves_it_alone(bundle, trained, epochs):
+    folder, _ = trained
+    before = {name: (folder / "the run" / name).read_bytes() for name in ("model.pt", "last.ckpt")}
+    more = ("--epochs", epochs, "--resume", "true")
+    done = train(bundle, folder / "my data", folder / "the run", *more, check=False)
+    assert done.returncode == 1 and "has all of its 2 epochs; give more --epochs" in last_line(done)
+    assert before == {name: (folder / "the run" / name).read_bytes() for name in before}
+
+
 EPOCHS = ("--epochs", "8")
 
 
@@ -144,7 +155,6 @@ def test_fine_tuning_with_other_classes(bundle, trained, make_dataset, tmp_path)
     tuned, source = state(tmp_path / "run" / "model.pt"), state(folder / "the run" / "model.pt")
     assert tuned["head.weight"].shape[0] == 4 and source["head.weight"].shape[0] == 3
     near = (tuned["stem.weight"] - source["stem.weight"]).abs().max()
-    torch.manual_seed(0)
     assert 0 < near < 0.05
 
 
@@ -229,6 +239,7 @@ def test_bad_input_is_one_line_before_training_starts(bundle, make_dataset, tmp_
     [
         (["--dataset_dir", "nowhere"], ["nowhere", "not a folder"]),
         (["--dataset_dir", "None"], ["dataset_dir is not set"]),
+        (["--labels", "tumour"], ["labels must be a list", "'tumour'"]),
         (["--num_folds", "9"], ["6 cases", "9 folds", "--num_folds"]),
         (["--fold", "5"], ["fold must be", "5 of 3"]),
         (["--device", "cuda:7"], ["device", "cuda:7"]),
@@ -281,6 +292,9 @@ def test_two_processes_train_one_network(bundle, trained, tmp_path):
     first, second = ({n: t for n, t in rank["network"].items() if "running" not in n} for rank in ranks)
     assert equal(first, second)
     assert done.stdout.count("epoch 2/2") == 1
+    rank_without_a_batch = ("--batch_size", "3", "--output_dir", str(tmp_path / "large batch"))
+    done = subprocess.run([*command, *rank_without_a_batch], cwd=tmp_path, env=environment(), capture_output=True)
+    assert done.returncode == 0 and (tmp_path / "large batch" / "model.pt").exists()
     assert {p.name for p in (tmp_path / "run").iterdir()} >= {"model.pt", "last.ckpt", "run.json", "split.json"}
 
 

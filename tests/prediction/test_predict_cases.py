@@ -179,10 +179,15 @@ def test_a_seg_of_a_file_is_refused(segmenter, tmp_path):
     assert result.status == "refused" and "DICOM series" in result.message
 
 
-def test_flips_of_a_symmetric_network_change_nothing(weights, segmenter, tmp_path):
+def test_flips_are_averaged(weights, tmp_path):
+    """Eight flips of three axes; the network without a sense of direction gives the same for each of them."""
     path = write_volume(tmp_path / "a.nii.gz", volume())
-    plain = segmenter({"image": str(path)}).mask
-    assert np.array_equal(Segmenter("hippocampus", weights, "cpu", tta=True)({"image": str(path)}).mask, plain)
+    plain, flipping = (Segmenter("hippocampus", weights, "cpu", tta=tta) for tta in (False, True))
+    seen = []
+    inferer = flipping.inferer
+    flipping.inferer = lambda image, network: seen.append(image.sum(dim=(3, 4)).clone()) or inferer(image, network)
+    assert np.array_equal(flipping({"image": str(path)}).mask, plain({"image": str(path)}).mask)
+    assert len(seen) == 8 and not np.array_equal(seen[0], seen[1])
 
 
 def test_predict_from_python(weights, tmp_path):
@@ -210,3 +215,75 @@ def test_predict_from_python(weights, tmp_path):
 def test_predict_refuses_with_a_sentence(weights, image, options, words):
     with pytest.raises(InputError, match=words):
         predict(image, **({"ckpt": weights} | options))
+
+
+def test_inputs_are_never_overwritten(segmenter, tmp_path):
+    path = write_volume(tmp_path / "in" / "a.nii.gz", volume())
+    before = path.read_bytes()
+    for source, output in ((tmp_path / "in", tmp_path / "in"), (path, tmp_path / "in"), (path, path)):
+        with pytest.raises(InputError, match="give another"):
+            predict_cases(source, output, segmenter)
+    assert path.read_bytes() == before and [p.name for p in (tmp_path / "in").iterdir()] == ["a.nii.gz"]
+
+
+def test_masks_below_the_inputs_are_no_inputs_of_the_next_run(segmenter, tmp_path):
+    write_volume(tmp_path / "a.nii.gz", volume())
+    for _ in range(2):
+        results = predict_cases(tmp_path, tmp_path / "masks", segmenter, PredictOptions(preview=True))
+        assert statuses(results) == {"a": "done"}
+
+
+def test_resume_keeps_the_statistics_of_what_is_done(segmenter, tmp_path):
+    for number in range(2):
+        write_volume(tmp_path / "in" / f"case_{number}.nii.gz", volume(number))
+    predict_cases(tmp_path / "in", tmp_path / "out", segmenter, PredictOptions(statistics=True))
+    first = (tmp_path / "out" / "volumes.csv").read_bytes()
+    (tmp_path / "out" / "case_1.nii.gz").unlink()
+    predict_cases(tmp_path / "in", tmp_path / "out", segmenter, PredictOptions(statistics=True, resume=True))
+    assert (tmp_path / "out" / "volumes.csv").read_bytes() == first and first.count(b"case_0") == 2
+
+
+def test_what_is_not_of_the_bundles_kind_is_refused(segmenter, tmp_path):
+    from PIL import Image
+
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.zeros((9, 8, 3), np.uint8)).save(tmp_path / "in" / "thumbnail.png")
+    write_volume(tmp_path / "in" / "a.nii.gz", volume())
+    results = {r.id: r for r in predict_cases(tmp_path / "in", tmp_path / "out", segmenter)}
+    assert results["a"].status == "done" and results["thumbnail"].status == "refused"
+    assert "2D image" in results["thumbnail"].message
+
+
+def test_one_dicom_file_is_one_slice_and_a_name_must_fit_the_format(weights, shared_data, tmp_path):
+    (file, *_) = sorted((shared_data / "dicom" / "odd_series" / "ct_flipped_iop_17slices").iterdir())
+    segmenter = Segmenter("hippocampus", weights, "cpu")
+    (result,) = predict_cases(file, tmp_path / "out", segmenter, PredictOptions(format="both", force=True))
+    assert result.status in ("done", "empty"), result.message
+    assert nib.load(result.outputs[0]).shape == (88, 128, 1)
+    with pytest.raises(InputError, match=r"written as \.nii"):
+        predict_cases(file, tmp_path / "out" / "mask.dcm", segmenter)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"engine": "abacus"}, "engine must be one of"),
+        ({"overlap": 2}, "overlap must be"),
+        ({"threads": 0}, "threads must be"),
+        ({"spaceing": [9, 9, 9]}, "has no id 'spaceing'"),
+        ({"labels": "tumour"}, "labels must be a list"),
+    ],
+    ids=str,
+)
+def test_bad_overrides_are_a_sentence(weights, overrides, words):
+    with pytest.raises(InputError, match=words):
+        Segmenter("hippocampus", weights, "cpu", overrides=overrides)
+
+
+def test_the_report_says_what_made_the_masks(segmenter, weights, tmp_path):
+    import hashlib
+
+    predict_cases(write_volume(tmp_path / "a.nii.gz", volume()), tmp_path / "out", segmenter)
+    report = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert report["weights"]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert "weights of the user" in report["algorithm"]["name"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ __all__ = ["Case", "case_items", "find_cases", "find_labelled_cases", "stem"]
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 SUFFIXES = VOLUME_SUFFIXES + IMAGE_SUFFIXES
+LAYOUT_FOLDERS = ("imagesTs", "imagesTr")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Case:
 
     Attributes:
         id: what the outputs are named by; never anything of the patient.
-        image: the file of each channel, or the one folder below which a DICOM series lies.
+        image: the file of each channel, or the folder (or file) that holds a DICOM series.
         label: the label's file, where there is one.
         series: the DICOM series below `image`, usable or not (see its `problem`); None for files.
     """
@@ -86,7 +87,7 @@ def find_cases(path: str | Path) -> list[Case]:
     elif root.is_file() and _is_readable(root):
         cases = [_from_file(root)]
     else:
-        root = next((root / name for name in ("imagesTs", "imagesTr") if (root / name).is_dir()), root)
+        root = next((root / name for name in LAYOUT_FOLDERS if (root / name).is_dir()), root)
         cases = [*_from_files_below(root), *_from_dicom(root)]
     if not cases:
         raise InputError(f"{root}: holds no volume or image that can be read ({', '.join(SUFFIXES)}, DICOM).")
@@ -113,7 +114,7 @@ def find_labelled_cases(dataset_dir: str | Path | None) -> list[Case]:
     if not root.is_dir():
         raise InputError(f"{root}: dataset_dir is not a folder; give one with dataset.json, or imagesTr and labelsTr.")
     datalist = root / "dataset.json"
-    if datalist.is_file():
+    if datalist.is_file() and _lists_cases(datalist):
         cases = _from_datalist(datalist, keys=("training",))
         unlabelled = [case for case in cases if case.label is None or not case.label.exists()]
         missing = [case for case in cases if not all(p.exists() for p in case.image)]
@@ -127,8 +128,9 @@ def find_labelled_cases(dataset_dir: str | Path | None) -> list[Case]:
                 f"{root}: holds neither dataset.json nor the folders imagesTr and labelsTr (or images and masks)."
             )
         found = {stem(p): p for p in sorted(labels.iterdir()) if _is_readable(p)}
-        folders = [Case(p.name, (p,)) for p in sorted(images.iterdir()) if p.is_dir()]
-        cases = [Case(c.id, c.image, found.get(c.id)) for c in (*_from_files(images, images.iterdir()), *folders)]
+        folders = [Case(p.name, (p,)) for p in sorted(images.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+        files = _from_files(images, images.iterdir(), whole=set(found))
+        cases = [Case(c.id, c.image, found.get(c.id)) for c in (*files, *folders)]
         unlabelled = [case for case in cases if case.label is None]
     if unlabelled:
         first = unlabelled[0]
@@ -139,6 +141,15 @@ def find_labelled_cases(dataset_dir: str | Path | None) -> list[Case]:
     if not cases:
         raise InputError(f"{root}: holds no labelled cases.")
     return _unique(cases)
+
+
+def _lists_cases(datalist: Path) -> bool:
+    """Whether a dataset.json lists its training cases, as Decathlon's does and nnU-Net v2's doesn't."""
+    try:
+        content = json.loads(datalist.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        return True  # its reader says what is wrong with it
+    return not isinstance(content, dict) or "training" in content or not (datalist.parent / "imagesTr").is_dir()
 
 
 def _expected_label(case: Case) -> Path:
@@ -169,26 +180,26 @@ def _from_files_below(root: Path) -> list[Case]:
     return list(_from_files(root, root.rglob("*"))) if root.is_dir() else []
 
 
-def _from_files(root: Path, paths: Iterable[Path]) -> Iterator[Case]:
+def _from_files(root: Path, paths: Iterable[Path], whole: Container[str] = ()) -> Iterator[Case]:
+    """A case a file, but for nnU-Net's channels; `whole` holds stems that are cases of their own all the same."""
     files = {_header_of(p) for p in paths if p.is_file() and _is_readable(p)}
-    return _join_channels(root, sorted(files))
+    return _join_channels(root, sorted(files), whole)
 
 
 def _from_dicom(root: Path) -> Iterator[Case]:
     from ulite_monai.io.dicom_tree import find_series
 
-    folder = root if root.is_dir() else root.parent
     for series in find_series(root).series:
-        yield Case(series.id, (folder,), series=series)
+        yield Case(series.id, (root,), series=series)
 
 
-def _join_channels(root: Path, files: list[Path]) -> Iterator[Case]:
-    """nnU-Net names the channels of a case `_0000`, `_0001`; a group without `_0000` is no such case."""
+def _join_channels(root: Path, files: list[Path], whole: Container[str]) -> Iterator[Case]:
+    """nnU-Net names the channels of a case `_0000`, `_0001`, below `imagesTr` and `imagesTs`."""
     channels: dict[str, dict[str, Path]] = defaultdict(dict)
     for file in files:
         name = (file.parent / stem(file)).relative_to(root).as_posix()
         base, _, number = name.rpartition("_")
-        if base and len(number) == 4 and number.isdigit():
+        if file.parent.name in LAYOUT_FOLDERS and base and len(number) == 4 and number.isdigit() and name not in whole:
             channels[base][number] = file
         else:
             yield Case(name, (file,))

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from PIL import Image
 
-from ulite_monai.io.cases import Case, case_items, find_labelled_cases
+from ulite_monai.io.cases import IMAGE_SUFFIXES, Case, case_items, find_labelled_cases
 from ulite_monai.io.preflight import Finding, check_items
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import spacing_of
 
 __all__ = ["CheckReport", "CheckedCase", "check_dataset"]
 
+MOST_LABELS = 12  # in a cell of the table
 SPACING_OUTLIER = 1.5  # times the median, or less than the median divided by it
 
 
@@ -35,7 +37,8 @@ class CheckedCase:
 
     def cells(self) -> list[str]:
         """The attributes as texts."""
-        labels = " ".join(f"{value}:{count}" for value, count in self.label_voxels)
+        labels = " ".join(f"{value}:{count}" for value, count in self.label_voxels[:MOST_LABELS])
+        labels += f" and {len(self.label_voxels) - MOST_LABELS} more" if len(self.label_voxels) > MOST_LABELS else ""
         size, spacing = "x".join(map(str, self.size)), "x".join(f"{s:.4g}" for s in self.spacing)
         return [self.id, size, spacing, self.orientation, labels, str(self.findings or "")]
 
@@ -79,22 +82,30 @@ def _declared(dataset_dir: Path) -> int | None:
     path = dataset_dir / "dataset.json"
     if not path.is_file():
         return None
-    labels = json.loads(path.read_text(encoding="utf-8")).get("labels")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    labels = content.get("labels") if isinstance(content, dict) else None
     return len(labels) - 1 if isinstance(labels, dict) and labels else None
 
 
 def _read(case: Case) -> tuple[tuple[int, ...], tuple[float, ...], str, tuple[tuple[int, int], ...]]:
+    if case.image[0].name.lower().endswith(IMAGE_SUFFIXES):
+        with Image.open(case.image[0]) as picture, Image.open(str(case.label)) as mask:
+            return picture.size, (), "", _label_voxels(np.asarray(mask))
     image, label = read_reference(str(case.image[0])), read_reference(str(case.label))
-    values, counts = np.unique(label.array, return_counts=True)
-    voxels = tuple((int(v), int(n)) for v, n in zip(values, counts, strict=True) if v != 0)
+    voxels = _label_voxels(label.array)
     axes = "".join(str(axis) for axis in nib.orientations.aff2axcodes(image.affine))
     return image.array.shape, spacing_of(image.affine), axes, voxels
 
 
+def _label_voxels(label: np.ndarray) -> tuple[tuple[int, int], ...]:
+    values, counts = np.unique(label, return_counts=True)
+    return tuple((int(v), int(n)) for v, n in zip(values, counts, strict=True) if v != 0)
+
+
 def _spacing_outliers(read: dict[str, tuple]) -> list[Finding]:
-    if not read:
+    spacings = {name: np.sort(grid[1]) for name, grid in read.items() if grid[1]}
+    if not spacings:
         return []
-    spacings = {name: np.sort(grid[1]) for name, grid in read.items()}
     median = np.median(list(spacings.values()), axis=0)
     return [
         Finding(

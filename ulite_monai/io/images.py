@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
 
 __all__ = ["as_rgb", "write_mask"]
@@ -17,7 +18,13 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
     Grey, palette, CMYK and transparent images are converted (transparency is dropped, not blended). Deeper grey
     images (16 or 32 bits, or floats) are scaled so that their range becomes 0 to 255.
+
+    Raises:
+        InputError: When the file holds several pages.
     """
+    pages = getattr(image, "n_frames", 1)
+    if pages > 1:
+        raise InputError(f"{getattr(image, 'filename', 'the image')}: holds {pages} pages, one is needed; split it.")
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         values = np.asarray(image, dtype=np.float64)
         low, high = values.min(), values.max()
@@ -28,14 +35,15 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def write_mask(mask: np.ndarray, path: str | Path) -> None:
+def write_mask(mask: np.ndarray, path: str | Path, labels: int = 1) -> None:
     """Write a 2D label map as a grey PNG that a person can see: 255 for the only label, else evenly spread greys.
 
     Args:
         mask: whole numbers >= 0, axes (x, y) as MONAI's PILReader has them.
         path: `.png`; replaced if it exists, never half written.
+        labels: how many labels there are, so that a label's grey is the same in every mask.
     """
-    labels = max(int(mask.max()), 1)
+    labels = max(int(mask.max()), labels)
     grey = (mask.astype(np.int64) * (255 // labels)).astype(np.uint8)
     with atomic_path(path) as temporary:
         Image.fromarray(np.ascontiguousarray(grey.T)).save(temporary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,11 +95,15 @@ def _remarks_as_warnings(path: Path, warnings: list[str]) -> Iterator[None]:
         def emit(self, record: logging.LogRecord) -> None:
             warnings.append(f"{path}: its header was mended: {record.getMessage()}.")
 
-    printing, imageglobals.logger.handlers = imageglobals.logger.handlers, [Remarks()]
-    try:
-        yield
-    finally:
-        imageglobals.logger.handlers = printing
+    with _NIBABELS_LOGGER:
+        printing, imageglobals.logger.handlers = imageglobals.logger.handlers, [Remarks()]
+        try:
+            yield
+        finally:
+            imageglobals.logger.handlers = printing
+
+
+_NIBABELS_LOGGER = threading.Lock()  # one for the whole process, and files are read in threads
 
 
 def _volume_shape(path: Path, image: SpatialImage) -> tuple[int, ...]:

@@ -74,7 +74,7 @@ def _check_item(item: dict[str, Any], num_labels: int, instances: bool) -> list[
     case_id = str(item.get("case_id", Path(str(images[0])).name))
     try:
         channels = [_load(str(path)) for path in images]
-        label = _load(str(item["label"]))
+        label = _load(str(item["label"]), colour=False)
     except _Unreadable as error:
         return [Finding("error", case_id, str(error))]
     findings = [f for channel in channels for f in _check_image(case_id, channel)]
@@ -87,14 +87,14 @@ class _Unreadable(Exception):
     pass
 
 
-def _load(path: str) -> _Loaded:
+def _load(path: str, colour: bool = True) -> _Loaded:
     file = Path(path)
     if not file.exists() and "#" not in path:
         raise _Unreadable(f"{path}: doesn't exist; restore it or take the case out.")
     if file.is_file() and file.stat().st_size == 0:
         raise _Unreadable(f"{path}: is empty (0 bytes); restore it or take the case out.")
     if file.name.lower().endswith(IMAGE_SUFFIXES):
-        return _load_image(file)
+        return _load_image(file, colour)
     try:
         volume = read_reference(path)
     except InputError as error:
@@ -102,7 +102,7 @@ def _load(path: str) -> _Loaded:
     return _canonical(path, volume.array, volume.affine)
 
 
-def _load_image(file: Path) -> _Loaded:
+def _load_image(file: Path, colour: bool) -> _Loaded:
     try:
         with Image.open(file) as image:
             array = settle_nonfinite(np.asarray(image), file, "error", [])
@@ -110,6 +110,8 @@ def _load_image(file: Path) -> _Loaded:
         raise _Unreadable(str(error)) from None
     except (OSError, SyntaxError, ValueError) as error:
         raise _Unreadable(f"{file}: can't be read, it is damaged or of an unknown format ({error}).") from None
+    if array.ndim == 3 and not colour:
+        raise _Unreadable(f"{file}: is a colour image of shape {array.shape}; a label must be grey, one value a pixel.")
     return _Loaded(str(file), array[..., 0] if array.ndim == 3 else array, np.eye(4))  # the last axis is colour
 
 
@@ -152,7 +154,11 @@ def _check_label(case_id: str, label: _Loaded, num_labels: int | None) -> list[F
     fractions = values[values != np.round(values)]
     if fractions.size:
         return [Finding("error", case_id, f"{label.path}: label values must be whole numbers, found {fractions[0]:g}.")]
-    undeclared = [int(v) for v in values if v < 0 or (num_labels is not None and v > num_labels)]
+    negative = [int(v) for v in values if v < 0]
+    if negative:
+        text = f"{label.path}: holds negative label values {negative[:8]}; use 0, 1, 2, ..."
+        return [Finding("error", case_id, text)]
+    undeclared = [int(v) for v in values if num_labels is not None and v > num_labels]
     if undeclared:
         return [
             Finding(

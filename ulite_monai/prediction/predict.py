@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import numpy as np
 from ulite_monai.errors import InputError, reason
 from ulite_monai.io.cases import find_cases
 from ulite_monai.io.write_nifti import write_label_map
+from ulite_monai.prediction.read_case import read_case
 from ulite_monai.prediction.segmenter import Segmenter
-from ulite_monai.transforms.save_segmentation import source_grid
 
 __all__ = ["predict"]
 
@@ -22,6 +23,7 @@ def predict(
     image: str | Path | nib.Nifti1Image | np.ndarray,
     bundle: str | Path = "hippocampus",
     affine: np.ndarray | None = None,
+    force: bool = False,
     **options: Any,
 ) -> nib.Nifti1Image:
     """Segment one volume.
@@ -30,6 +32,7 @@ def predict(
         image: a file, a folder with one DICOM series, a nibabel image, or an array of shape (i, j, k).
         bundle: a shipped bundle's name, or a path.
         affine: for an array: 4x4, voxel to RAS mm.
+        force: segment a volume outside the ranges that the bundle states.
         options: further arguments of `Segmenter`: `ckpt`, `device`, `tta`, `overrides`.
 
     Returns:
@@ -44,13 +47,15 @@ def predict(
         cases = [case for case in find_cases(source) if case.series is None or case.series.problem is None]
         if len(cases) != 1:
             raise InputError(f"{source}: holds {len(cases)} volumes that can be read, predict() takes one.")
-        item = cases[0].item()
         try:
-            found = segmenter(item)
+            volume = read_case(cases[0], segmenter.metadata, force)
+            found = segmenter({"image": [volume]})
         except Exception as error:
-            raise InputError(reason(error)) from error
+            raise InputError(f"{source}: {reason(error)}") from error
+        for warning in volume.warnings:
+            warnings.warn(warning, stacklevel=2)
         path = Path(folder) / "mask.nii"
-        write_label_map(found.mask, source_grid(found.meta), path)
+        write_label_map(found.mask, volume, path)
         return nib.Nifti1Image.from_bytes(path.read_bytes())
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,9 +18,8 @@ from ulite_monai.io.atomic import atomic_path
 from ulite_monai.io.cases import IMAGE_SUFFIXES, Case, find_cases
 from ulite_monai.io.images import as_rgb, write_mask
 from ulite_monai.io.references import read_reference
-from ulite_monai.io.volume import Volume
 from ulite_monai.io.write_nifti import write_label_map
-from ulite_monai.prediction.ranges import outside_ranges
+from ulite_monai.prediction.read_case import Refused, read_case
 from ulite_monai.prediction.segmenter import Segmenter
 from ulite_monai.reports.preview import write_preview
 from ulite_monai.reports.volumes import LabelVolume, label_volumes, write_volumes_csv
@@ -77,10 +77,6 @@ class CaseResult:
     warnings: list[str] = field(default_factory=list)
 
 
-class _Refused(Exception):
-    pass
-
-
 def predict_cases(
     source: str | Path,
     output: str | Path,
@@ -104,17 +100,33 @@ def predict_cases(
         InputError: When nothing is at `source`, or `output` can't take what is asked.
     """
     options = options or PredictOptions()
-    cases = find_cases(source)
-    folder, mask_name = _destination(Path(output), cases)
-    results = []
+    cases, folder, mask_name = _plan(Path(source), Path(output), options)
+    former = _former_results(folder)
+    results: list[CaseResult] = []
     for number, case in enumerate(cases, start=1):
-        results.append(_predict_case(case, folder, mask_name, segmenter, options))
+        results.append(_predict_case(case, folder, mask_name, segmenter, options, former.get(case.id)))
         _write_report(folder, results, segmenter)  # after each case: an interrupted run has its report too
         if on_result is not None:
             on_result(results[-1], number, len(cases))
     if options.statistics:
         write_volumes_csv({r.id: r.volumes for r in results if r.volumes}, folder / "volumes.csv")
     return results
+
+
+def _plan(source: Path, output: Path, options: PredictOptions) -> tuple[list[Case], Path, str | None]:
+    """The cases, the folder to write to, and the mask's name if `output` gives it; no input is ever written over."""
+    cases = find_cases(source)
+    folder, mask_name = _destination(output, cases)
+    if source.is_dir() and folder.resolve() == source.resolve():
+        raise InputError(f"{output}: is the folder of the inputs; give another one for the masks.")
+    if source.is_dir() and folder.resolve().is_relative_to(source.resolve()):  # masks of a former run are no inputs
+        cases = [c for c in cases if not c.image[0].resolve().is_relative_to(folder.resolve())]
+    inputs = {path.resolve() for case in cases for path in case.image}
+    for case in cases:
+        for path in _paths(case, folder, mask_name, options).values():
+            if path.resolve() in inputs:
+                raise InputError(f"{path}: is an input and would be overwritten; give another output folder.")
+    return cases, folder, mask_name
 
 
 def _destination(output: Path, cases: Sequence[Case]) -> tuple[Path, str | None]:
@@ -127,17 +139,23 @@ def _destination(output: Path, cases: Sequence[Case]) -> tuple[Path, str | None]
 
 
 def _predict_case(
-    case: Case, folder: Path, mask_name: str | None, segmenter: Segmenter, options: PredictOptions
+    case: Case,
+    folder: Path,
+    mask_name: str | None,
+    segmenter: Segmenter,
+    options: PredictOptions,
+    former: CaseResult | None,
 ) -> CaseResult:
     started = time.perf_counter()
     result = CaseResult(case.id, str(case.image[0]))
     try:
         paths = _paths(case, folder, mask_name, options)
-        if options.resume and all(path.exists() for path in paths.values()):
-            result.status = "skipped"
+        if options.resume and former is not None and paths and all(path.exists() for path in paths.values()):
+            result = replace(former, status="skipped")
         else:
+            _require_fitting(case, segmenter, options)
             _segment(case, paths, segmenter, options, result)
-    except _Refused as refusal:
+    except Refused as refusal:
         result.status, result.message = "refused", str(refusal)
     except Exception as error:  # whatever a case's file provokes, the next case must run
         result.status, result.message = "failed", reason(error)
@@ -145,20 +163,47 @@ def _predict_case(
     return result
 
 
+def _former_results(folder: Path) -> dict[str, CaseResult]:
+    """What a former run into `folder` reported as done, by case id."""
+    try:
+        report = json.loads((folder / "predictions.json").read_text(encoding="utf-8"))
+        results = [
+            CaseResult(**{**entry, "volumes": [LabelVolume(**volume) for volume in entry["volumes"]]})
+            for entry in report["cases"]
+        ]
+    except (OSError, ValueError, TypeError, KeyError):  # none, or of another version: nothing is skipped
+        return {}
+    return {result.id: result for result in results if result.status in ("done", "empty", "skipped")}
+
+
 def _paths(case: Case, folder: Path, mask_name: str | None, options: PredictOptions) -> dict[str, Path]:
+    """What is written for a case, by kind."""
+    paths = {}
     if _is_image(case):
-        paths = {"image": folder / (mask_name or f"{case.id}.png")}
-    else:
-        if options.format == "dicom-seg" and case.series is None:
-            raise _Refused("a DICOM SEG needs a DICOM series; write NIfTI with --format nifti.")
-        paths = {}
-        if options.format != "dicom-seg":
-            paths["nifti"] = folder / (mask_name or f"{case.id}.nii.gz")
-        if options.format != "nifti" and case.series is not None:
-            paths["dicom-seg"] = folder / (mask_name if mask_name and not paths else f"{case.id}.seg.dcm")
+        paths["image"] = folder / (mask_name or f"{case.id}.png")
+    if not _is_image(case) and options.format != "dicom-seg":
+        paths["nifti"] = folder / (mask_name or f"{case.id}.nii.gz")
+    if case.series is not None and options.format != "nifti":
+        paths["dicom-seg"] = folder / (mask_name if mask_name and not paths else f"{case.id}.seg.dcm")
+    for kind, suffixes in (("image", (".png",)), ("nifti", (".nii", ".nii.gz")), ("dicom-seg", (".dcm",))):
+        if kind in paths and not paths[kind].name.lower().endswith(suffixes):
+            raise InputError(f"{paths[kind]}: a mask of this kind is written as {' or '.join(suffixes)}.")
     if options.preview:
         paths["preview"] = folder / f"{case.id}_preview.png"
     return paths
+
+
+def _require_fitting(case: Case, segmenter: Segmenter, options: PredictOptions) -> None:
+    """Refuse what isn't of the bundle's kind, and a SEG of what is no DICOM series."""
+    dims = 2 if _is_image(case) else 3
+    if dims != segmenter.spatial_dims:
+        kinds = {2: "a 2D image", 3: "a volume"}
+        raise Refused(f"it is {kinds[dims]}, and this bundle segments {kinds[segmenter.spatial_dims]}.")
+    channels = segmenter.metadata["network_data_format"]["inputs"]["image"]["num_channels"]
+    if dims == 3 and len(case.image) != channels:
+        raise Refused(f"it has {len(case.image)} channels, and this bundle takes {channels}.")
+    if dims == 3 and options.format == "dicom-seg" and case.series is None:
+        raise Refused("a DICOM SEG needs a DICOM series; write NIfTI with --format nifti.")
 
 
 def _is_image(case: Case) -> bool:
@@ -169,11 +214,11 @@ def _segment(
     case: Case, paths: Mapping[str, Path], segmenter: Segmenter, options: PredictOptions, result: CaseResult
 ) -> None:
     item = case.item()
-    volume = None if _is_image(case) else _read(case, segmenter, options)
+    volume = None if _is_image(case) else read_case(case, segmenter.metadata, options.force, options.resample_tilt)
     if volume is not None:
         item["image"] = [volume, *(read_reference(str(path), "replace") for path in case.image[1:])]
     found = segmenter(item)
-    grid = source_grid(found.meta)
+    grid = source_grid(found.meta) if volume is None else volume
     if found.mask.shape != grid.array.shape:
         raise InputError(f"the mask of shape {found.mask.shape} isn't on the input's grid {grid.array.shape}.")
     result.warnings += [line for line in str(found.meta.get("warnings", "")).splitlines() if line]
@@ -187,7 +232,7 @@ def _segment(
         if kind == "nifti":
             write_label_map(found.mask, grid, path)
         elif kind == "image":
-            write_mask(found.mask, path)
+            write_mask(found.mask, path, len(segmenter.labels))
         elif kind == "dicom-seg":
             result.warnings += _write_seg(case, found.mask, path, segmenter)
         elif volume is None:
@@ -195,22 +240,6 @@ def _segment(
         else:
             write_preview(volume.array, found.mask, volume.affine, segmenter.labels, path, case.id)
         result.outputs.append(str(path))
-
-
-def _read(case: Case, segmenter: Segmenter, options: PredictOptions) -> Volume:
-    """The case's volume, or its first channel; refused where it can't be used or isn't what the bundle is for."""
-    series = case.series
-    if series is not None and series.problem is not None and not (series.tilt and options.resample_tilt):
-        raise _Refused(series.problem)
-    reference = case.item()["image"]
-    first = reference if isinstance(reference, str) else reference[0]
-    volume = read_reference(first, "replace", options.resample_tilt)
-    if not options.force:
-        modality = "" if series is None else series.modality
-        outside = outside_ranges(volume.array.shape, volume.affine, modality, segmenter.metadata)
-        if outside is not None:
-            raise _Refused(f"{outside}; a mask of it can't be relied on. --force segments it all the same.")
-    return volume
 
 
 def _picture(path: Path) -> np.ndarray:
@@ -223,10 +252,12 @@ def _write_seg(case: Case, mask: np.ndarray, path: Path, segmenter: Segmenter) -
 
     assert case.series is not None
     codes = segmenter.metadata.get("label_codes", {})
+    known = set(segmenter.labels) == set(codes)  # another set of labels means something else by the same name
     labels = [
-        {"value": value, "name": name, **codes.get(name, UNCODED)} for value, name in enumerate(segmenter.labels, 1)
+        {"value": value, "name": name, **(codes[name] if known else UNCODED)}
+        for value, name in enumerate(segmenter.labels, 1)
     ]
-    return write_dicom_seg(mask, case.series, labels, path, segmenter.metadata["name"], segmenter.metadata["version"])
+    return write_dicom_seg(mask, case.series, labels, path, *_algorithm(segmenter))
 
 
 UNCODED = {
@@ -235,9 +266,26 @@ UNCODED = {
 }
 
 
+def _algorithm(segmenter: Segmenter) -> tuple[str, str]:
+    """Name and version of what made the masks: the bundle's, or with other weights theirs."""
+    if segmenter.own_weights:
+        return segmenter.metadata["name"], segmenter.metadata["version"]
+    return "U-Lite, weights of the user", _sha256(segmenter.ckpt)[:12]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _write_report(folder: Path, results: Sequence[CaseResult], segmenter: Segmenter) -> None:
+    name, version = _algorithm(segmenter)
     report = {
+        "algorithm": {"name": name, "version": version},
         "bundle": {name: segmenter.metadata.get(name) for name in ("name", "version")},
+        "weights": {"path": str(segmenter.ckpt), "sha256": _sha256(segmenter.ckpt)},
+        "network": type(segmenter.network).__name__,
+        "overrides": {name: str(value) for name, value in segmenter.overrides.items()},
+        "tta": segmenter.tta,
         "device": str(segmenter.device),
         "versions": versions(),
         "intended_use": "Research only. The output is not for diagnosis or treatment.",

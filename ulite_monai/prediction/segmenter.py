@@ -17,7 +17,7 @@ from monai.transforms import SaveImaged
 from torch import nn
 
 from ulite_monai.bundles import find_bundle
-from ulite_monai.errors import InputError
+from ulite_monai.errors import InputError, input_error, reason
 from ulite_monai.runtime.process import choose_device
 from ulite_monai.runtime.weights import load_network
 
@@ -30,7 +30,6 @@ class Segmentation:
 
     Attributes:
         mask: label map, uint8, on the input's grid: shape (i, j, k), or (x, y) of an image.
-        image: the preprocessed image, channel first, with its own affine: what the network saw.
         meta: what is known of the input: `affine` (4x4, voxel to RAS mm), `warnings`, the NIfTI geometry fields.
     """
 
@@ -51,6 +50,8 @@ class Segmenter:
     Attributes:
         labels: names of the classes, in the order of the label values 1, 2, ...
         metadata: the bundle's `metadata.json`.
+        ckpt: the weights used; `own_weights` says whether they are the bundle's own.
+        overrides: what was given.
 
     Raises:
         InputError: When the bundle, its weights or the device can't be used.
@@ -64,24 +65,41 @@ class Segmenter:
         tta: bool = False,
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
-        folder = find_bundle(bundle)
-        configs = folder / "configs"
-        if not (configs / "inference.json").is_file():
-            raise InputError(f"{folder}: has no configs/inference.json, so it can't segment.")
-        self.metadata = json.loads((configs / "metadata.json").read_text(encoding="utf-8"))
+        configs = find_bundle(bundle) / "configs"
         self.device = choose_device(device)
+        self.metadata = _read_metadata(configs)
         parser = ConfigParser(ConfigParser.load_config_file(configs / "inference.json"))
-        parser.update({"bundle_root": str(folder), "device": str(self.device), **(overrides or {})})
-        network = parser.get_parsed_content("network_def")
-        load_network(network, ckpt or parser.get_parsed_content("ckpt"))
+        for name in overrides or {}:
+            if name.partition("#")[0] not in parser.get():
+                raise InputError(f"{configs / 'inference.json'}: has no id {name!r}; see its first lines for those.")
+        parser.update({"bundle_root": str(configs.parent), "device": str(self.device), **(overrides or {})})
+        self.overrides = dict(overrides or {})
+        self.tta = tta
+        try:
+            self._build(parser, ckpt)
+        except Exception as error:  # MONAI wraps what an id's value provokes
+            told = input_error(error)
+            if told is None:
+                raise InputError(f"{configs / 'inference.json'}: {reason(error)}; check the ids given.") from error
+            raise told from error
+
+    def _build(self, parser: ConfigParser, ckpt: str | Path | None) -> None:
         self.labels: list[str] = parser.get_parsed_content("labels")
+        if isinstance(self.labels, str) or not self.labels:
+            raise InputError(f"labels must be a list of class names such as \"['a','b']\", got {self.labels!r}.")
+        self.ckpt = Path(ckpt or parser.get_parsed_content("ckpt"))
+        self.own_weights = ckpt is None
+        load_network(parser.get_parsed_content("network_def"), self.ckpt)
         self.network: nn.Module = parser.get_parsed_content("network")
         self.inferer: Callable[..., Any] = parser.get_parsed_content("inferer")
         self.preprocessing: Callable[..., Any] = parser.get_parsed_content("preprocessing")
-        self.postprocessing = [
-            step for step in parser.get_parsed_content("postprocessing").transforms if not isinstance(step, SaveImaged)
-        ]
-        self.tta = tta
+        steps = parser.get_parsed_content("postprocessing").transforms
+        self.postprocessing = [step for step in steps if not isinstance(step, SaveImaged)]
+
+    @property
+    def spatial_dims(self) -> int:
+        """2 for a bundle of images, 3 for one of volumes."""
+        return len(self.metadata["network_data_format"]["inputs"]["image"]["spatial_shape"])
 
     def __call__(self, item: Mapping[str, Any]) -> Segmentation:
         """Segment one entry of a data list (`image` names the volume, one path per channel).
@@ -108,3 +126,13 @@ class Segmenter:
 
     def _flipped(self, image: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
         return self.inferer(image.flip(*axes), self.network).flip(*axes) if axes else self.inferer(image, self.network)
+
+
+def _read_metadata(configs: Path) -> dict[str, Any]:
+    for name in ("inference.json", "metadata.json"):
+        if not (configs / name).is_file():
+            raise InputError(f"{configs.parent}: has no configs/{name}, so it can't segment.")
+    try:
+        return json.loads((configs / "metadata.json").read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{configs / 'metadata.json'}: is not valid JSON ({error}).") from None

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """The state dict in a checkpoint: `model.pt` or another flat one, or the network of a `last.ckpt`.
+    """The state dict in a checkpoint: `model.pt` or another flat one, or the averaged network of a `last.ckpt`.
 
     Raises:
         InputError: When the file is missing, or not a checkpoint of plain tensors.
@@ -29,6 +29,9 @@ def load_weights(path: str | Path) -> dict[str, torch.Tensor]:
     except Exception as error:  # unpickling a foreign file raises many kinds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{file}: is not a checkpoint of plain tensors ({reason}).") from None
+    if isinstance(content, dict) and isinstance(content.get("average"), dict):  # a last.ckpt: what was validated
+        prefix = "module."
+        return {k.removeprefix(prefix): v for k, v in content["average"].items() if k.startswith(prefix)}
     for key in ("network", "state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

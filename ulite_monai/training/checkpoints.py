@@ -75,7 +75,7 @@ class KeepBestAndLast:
         if improved or not self.best_epoch:  # until a validation counts, the newest weights are the best known
             save(self.average.model.state_dict(), BEST)
         save(self._state(engine), LAST)
-        if self.patience and self.best_epoch and engine.state.epoch - self.best_epoch >= self.patience:
+        if self._is_stale(engine.state.epoch):
             logger.info("no improvement since epoch %d: training ends.", self.best_epoch)
             engine.terminate()
 
@@ -88,6 +88,9 @@ class KeepBestAndLast:
             return False
         self.best, self.best_epoch = metric, engine.state.epoch
         return True
+
+    def _is_stale(self, epoch: int) -> bool:
+        return bool(self.patience and self.best_epoch and epoch - self.best_epoch >= self.patience)
 
     def _state(self, engine: Engine) -> dict[str, Any]:
         state = {name: part.state_dict() for name, part in self.parts.items()}
@@ -123,10 +126,16 @@ class KeepBestAndLast:
                 part.load_state_dict(state[name])
         except (RuntimeError, ValueError, KeyError) as error:
             raise InputError(f"{path}: is of another network or optimizer ({str(error).splitlines()[0]}).") from None
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        if state["epoch"] >= (self.trainer.state.max_epochs or 0):
+            raise InputError(f"{path}: has all of its {state['epoch']} epochs; give more --epochs to go on.")
+        if self._is_stale(state["epoch"]):
+            raise InputError(
+                f"{path}: ended early, no improvement since epoch {self.best_epoch}; give more --patience to go on."
+            )
         scaler = getattr(self.trainer, "scaler", None)
         if scaler is not None and state["scaler"] is not None:
             scaler.load_state_dict(state["scaler"])
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
         torch.set_rng_state(state["random_state"])
         self.trainer.load_state_dict(
             {"epoch": state["epoch"], "epoch_length": length, "max_epochs": self.trainer.state.max_epochs}

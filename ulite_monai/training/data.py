@@ -71,6 +71,8 @@ def require_usable(items: Sequence[dict[str, Any]], labels: Sequence[str], insta
     Raises:
         InputError: One line for each case that can't be trained on.
     """
+    if isinstance(labels, str) or not labels:
+        raise InputError(f"labels must be a list of class names such as \"['a','b']\", got {labels!r}.")
     findings = check_items(items, num_labels=len(labels), instances=instances)
     for finding in findings:
         if finding.level == "warning":

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ignite.distributed import get_rank
 from ignite.engine import Engine, Events
 from monai.data.utils import set_rnd
 from monai.engines.utils import IterationEvents
@@ -17,7 +18,7 @@ __all__ = ["SeedEachEpoch", "StopAtNonFiniteLoss"]
 
 
 class SeedEachEpoch:
-    """Handler that seeds every source of randomness by the seed and the epoch.
+    """Handler that seeds every source of randomness by the seed, the epoch, and the rank among processes.
 
     An epoch then depends on nothing but the weights it starts from, so that a training resumed from its last
     checkpoint ends bit-equal to one that ran through.
@@ -36,7 +37,7 @@ class SeedEachEpoch:
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        seed = int(np.random.SeedSequence((self.seed, engine.state.epoch)).generate_state(1)[0])
+        seed = int(np.random.SeedSequence((self.seed, engine.state.epoch, get_rank())).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)

@@ -62,9 +62,11 @@ class SaveSegmentationd(SaveImaged):
             _require_same_grid(array, np.asarray(mask.affine, dtype=np.float64), grid, path)
             if source.name.lower().endswith(IMAGE_SUFFIXES):
                 path = path.with_name(f"{path.name}.png")
+                _require_other_file(path, source)
                 write_mask(array, path)
             else:
                 path = path.with_name(f"{path.name}.nii.gz")
+                _require_other_file(path, source)
                 write_label_map(array, grid, path)
             logger.info("%s: %d voxels labelled", path, int((array > 0).sum()))
         return dict(data)
@@ -92,3 +94,8 @@ def _require_same_grid(array: np.ndarray, affine: np.ndarray, grid: Volume, path
             f"{path}: not written, the mask of shape {array.shape} isn't on the grid {grid.array.shape} of "
             f"{grid.source}; the bundle's post-processing must invert its preprocessing."
         )
+
+
+def _require_other_file(path: Path, source: Path) -> None:
+    if path.resolve() == source.resolve():
+        raise InputError(f"{path}: is the input itself and wasn't overwritten; give another output_dir.")
