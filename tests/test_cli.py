@@ -139,3 +139,11 @@ def test_a_series_description_is_shown_as_it_is(tmp_path):
         ds.save_as(tmp_path / "in" / str(k), enforce_file_format=True)
     done = ulite("inspect", "in", cwd=tmp_path)
     assert done.returncode == 0 and "t1 [left] [/fl3d]" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_export(weights, tmp_path):
+    done = ulite("export", "hippocampus", "--to", "torchscript", "-o", "net.ts", "--ckpt", weights, cwd=tmp_path)
+    assert done.returncode == 0 and "net.ts" in done.stdout and (tmp_path / "net.ts").exists()
+    done = ulite("export", "hippocampus", "--to", "onnx", "-o", "net.ts", "--ckpt", weights, cwd=tmp_path)
+    assert done.returncode == 1 and "must end in .onnx" in done.stderr and "Traceback" not in done.stderr

@@ -74,6 +74,8 @@ def test_training_evaluating_and_segmenting_ones_own_data(workplace):
     assert names >= {"volumes.csv", "predictions.json", "case_0_preview.png"}
     run(the_command("ulite inspect"), workplace)
     run(the_command("ulite check"), workplace)
+    run(the_command("ulite export"), workplace)
+    assert (workplace / "network.onnx").exists()
     run(the_command("ckpt_export"), workplace)
     assert (workplace / "network.ts").exists()
 

@@ -50,14 +50,17 @@ def predict(
     format: Annotated[str, typer.Option(help="nifti, dicom-seg or both.")] = "nifti",
     statistics: Annotated[bool, typer.Option("--statistics", help="Write volumes.csv.")] = False,
     preview: Annotated[bool, typer.Option("--preview", help="Write a picture of each case.")] = False,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write the classes' probabilities.")] = False,
     tta: Annotated[bool, typer.Option("--tta", help="Average over flips: slower.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also what lies outside the bundle's ranges.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Leave cases that are done.")] = False,
     resample_tilt: Annotated[bool, typer.Option("--resample-tilt", help="Resample tilted DICOM series.")] = False,
+    jobs: Annotated[int, typer.Option(help="Cases that are read and written at the same time.")] = 1,
     set: Annotated[list[str] | None, typer.Option("--set", help="id=value of inference.json, repeatable.")] = None,
 ) -> None:
     """Segment volumes or images; masks lie exactly on the inputs."""
     from rich.console import Console
+    from rich.progress import Progress
 
     from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
     from ulite_monai.runtime.allocator import keep_freed_memory
@@ -70,15 +73,27 @@ def predict(
     overrides |= {"resample_tilt": True} if resample_tilt else {}
     overrides |= dict(_setting(text) for text in set or [])
     segmenter = Segmenter(bundle, ckpt, device, tta, overrides)
-    options = PredictOptions(format, statistics, preview, force, resume, resample_tilt)  # type: ignore[arg-type]
+    options = PredictOptions(
+        format=format,  # type: ignore[arg-type]
+        statistics=statistics,
+        preview=preview,
+        probabilities=probabilities,
+        force=force,
+        resume=resume,
+        resample_tilt=resample_tilt,
+        jobs=jobs,
+    )
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("segmenting", total=None)
 
-    def tell(result: Any, number: int, total: int) -> None:
-        text = f"[{number}/{total}] {result.id}: {result.status}, {result.seconds:.1f} s"
-        console.print(text + (f": {result.message}" if result.message else ""), markup=False, soft_wrap=True)
-        for warning in result.warnings:
-            console.print(f"    warning: {warning}", markup=False, soft_wrap=True)
+        def tell(result: Any, number: int, total: int) -> None:
+            progress.update(bar, completed=number, total=total)
+            text = f"[{number}/{total}] {result.id}: {result.status}, {result.seconds:.1f} s"
+            console.print(text + (f": {result.message}" if result.message else ""), markup=False, soft_wrap=True)
+            for warning in result.warnings:
+                console.print(f"    warning: {warning}", markup=False, soft_wrap=True)
 
-    results = predict_cases(input, output, segmenter, options, tell)
+        results = predict_cases(input, output, segmenter, options, tell)
     console.print(_summary(results, segmenter.labels))
     if any(result.status in ("failed", "refused") for result in results):
         raise SystemExit(1)
@@ -161,3 +176,20 @@ def check(
     console.print(f"{len(report.rows)} cases, {errors} errors, {len(report.findings) - errors} warnings")
     if errors:
         raise SystemExit(1)
+
+
+@app.command()
+def export(
+    bundle: Annotated[str, typer.Argument(help="hippocampus, nuclei, or a bundle's folder (its code is run).")],
+    to: Annotated[str, typer.Option(help="onnx, openvino or torchscript.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file: .onnx, .xml, .ts or .pt.")],
+    ckpt: Annotated[Path | None, typer.Option(help="Weights other than the bundle's own.")] = None,
+    set: Annotated[list[str] | None, typer.Option("--set", help="id=value of inference.json, repeatable.")] = None,
+) -> None:
+    """Write a bundle's network to a file that runs without this package, checked against PyTorch."""
+    from ulite_monai.prediction.export_bundle import export_bundle
+
+    report = export_bundle(bundle, output, to, ckpt, dict(_setting(text) for text in set or []))
+    for file in report.files:
+        typer.echo(str(file))
+    typer.echo(f"its logits differ from PyTorch's by at most {report.largest_difference:.1e}")

@@ -287,3 +287,36 @@ def test_the_report_says_what_made_the_masks(segmenter, weights, tmp_path):
     report = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert report["weights"]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert "weights of the user" in report["algorithm"]["name"]
+
+
+def test_probabilities_are_on_the_grid_and_their_largest_is_the_mask(segmenter, tmp_path):
+    path = write_volume(tmp_path / "a.nii.gz", volume(), np.diag([-1.0, 1, 1.5, 1]))
+    predict_cases(path, tmp_path / "out", segmenter, PredictOptions(probabilities=True))
+    image, mask = (nib.load(tmp_path / "out" / name) for name in ("a_probabilities.nii.gz", "a.nii.gz"))
+    values = np.asarray(image.dataobj)
+    assert values.shape == (*SHAPE, 3) and values.dtype == np.float32 and np.array_equal(image.affine, mask.affine)
+    np.testing.assert_allclose(values.sum(axis=-1), 1, atol=1e-4)
+    assert np.array_equal(values.argmax(axis=-1), np.asarray(mask.dataobj))
+
+
+def test_several_jobs_give_the_same_in_the_same_order(segmenter, tmp_path):
+    for number in range(5):
+        write_volume(tmp_path / "in" / f"case_{number}.nii.gz", volume(number))
+    one = predict_cases(tmp_path / "in", tmp_path / "one", segmenter)
+    three = predict_cases(tmp_path / "in", tmp_path / "three", segmenter, PredictOptions(jobs=3))
+    assert [r.id for r in three] == [r.id for r in one] and statuses(three) == statuses(one)
+    for result in one:
+        masks = (nib.load(tmp_path / name / f"{result.id}.nii.gz") for name in ("one", "three"))
+        assert np.array_equal(*(np.asarray(mask.dataobj) for mask in masks))
+    with pytest.raises(InputError, match="jobs"):
+        predict_cases(tmp_path / "in", tmp_path / "x", segmenter, PredictOptions(jobs=0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("to", "name"), [("torchscript", "a.ts"), ("onnx", "a.onnx"), ("openvino", "a.xml")])
+def test_export_of_a_bundle(weights, tmp_path, to, name):
+    from ulite_monai.prediction.export_bundle import export_bundle
+
+    report = export_bundle("hippocampus", tmp_path / name, to, weights, {"roi_size": [24, 32, 24]})
+    assert report.files[0] == tmp_path / name and report.files[0].exists()
+    assert report.checked_shape == (1, 1, 24, 32, 24) and report.largest_difference < 1e-3

@@ -12,7 +12,7 @@ from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.io.volume import Volume
 
-__all__ = ["smallest_label_dtype", "write_label_map"]
+__all__ = ["smallest_label_dtype", "write_label_map", "write_probabilities"]
 
 DESCRIPTION = "U-Lite label map, for research use only"
 SCANNER = 1  # NIfTI's code for positions in the scanner's coordinates
@@ -46,6 +46,25 @@ def write_label_map(mask: np.ndarray, like: Volume, path: str | Path) -> None:
     if not np.array_equal(data, mask):
         raise ValueError(f"{path}: the mask holds values that aren't whole numbers.")
     image = _image_on_grid(data, like)
+    with atomic_path(path) as temporary:
+        nib.save(image, temporary)
+
+
+def write_probabilities(probabilities: np.ndarray, like: Volume, path: str | Path) -> None:
+    """Write the classes' probabilities as NIfTI, on the grid of `like`, with the class along the fourth axis.
+
+    Args:
+        probabilities: float32, shape (classes, i, j, k).
+        like: the volume that was segmented.
+        path: `.nii` or `.nii.gz`; replaced if it exists, never half written.
+
+    Raises:
+        InputError: When the system refuses to write.
+        ValueError: When the shapes differ.
+    """
+    if probabilities.shape[1:] != like.array.shape:
+        raise ValueError(f"{path}: the probabilities have shape {probabilities.shape[1:]}, not {like.array.shape}.")
+    image = _image_on_grid(np.moveaxis(probabilities, 0, -1), like)
     with atomic_path(path) as temporary:
         nib.save(image, temporary)
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -18,7 +19,7 @@ from ulite_monai.io.atomic import atomic_path
 from ulite_monai.io.cases import IMAGE_SUFFIXES, Case, find_cases
 from ulite_monai.io.images import as_rgb, write_mask
 from ulite_monai.io.references import read_reference
-from ulite_monai.io.write_nifti import write_label_map
+from ulite_monai.io.write_nifti import write_label_map, write_probabilities
 from ulite_monai.prediction.read_case import Refused, read_case
 from ulite_monai.prediction.segmenter import Segmenter
 from ulite_monai.reports.preview import write_preview
@@ -39,17 +40,21 @@ class PredictOptions:
         format: "nifti", "dicom-seg" (of DICOM series), or "both".
         statistics: write `volumes.csv`.
         preview: write `<case id>_preview.png`.
+        probabilities: write `<case id>_probabilities.nii.gz`, float32, the classes along the fourth axis.
         force: segment volumes outside the ranges that the bundle states.
         resume: leave cases whose outputs are there.
         resample_tilt: resample DICOM series with a gantry tilt instead of refusing them.
+        jobs: cases that are read, written and drawn at the same time; the network still runs on one after the other.
     """
 
     format: Format = "nifti"
     statistics: bool = False
     preview: bool = False
+    probabilities: bool = False
     force: bool = False
     resume: bool = False
     resample_tilt: bool = False
+    jobs: int = 1
 
 
 @dataclass
@@ -100,14 +105,21 @@ def predict_cases(
         InputError: When nothing is at `source`, or `output` can't take what is asked.
     """
     options = options or PredictOptions()
+    if options.jobs < 1:
+        raise InputError(f"jobs must be at least 1, got {options.jobs}.")
     cases, folder, mask_name = _plan(Path(source), Path(output), options)
     former = _former_results(folder)
     results: list[CaseResult] = []
-    for number, case in enumerate(cases, start=1):
-        results.append(_predict_case(case, folder, mask_name, segmenter, options, former.get(case.id)))
-        _write_report(folder, results, segmenter)  # after each case: an interrupted run has its report too
-        if on_result is not None:
-            on_result(results[-1], number, len(cases))
+
+    def run(case: Case) -> CaseResult:
+        return _predict_case(case, folder, mask_name, segmenter, options, former.get(case.id))
+
+    with ThreadPoolExecutor(max_workers=options.jobs) as pool:
+        for number, result in enumerate(pool.map(run, cases), start=1):
+            results.append(result)
+            _write_report(folder, results, segmenter)  # after each case: an interrupted run has its report too
+            if on_result is not None:
+                on_result(result, number, len(cases))
     if options.statistics:
         write_volumes_csv({r.id: r.volumes for r in results if r.volumes}, folder / "volumes.csv")
     return results
@@ -188,6 +200,8 @@ def _paths(case: Case, folder: Path, mask_name: str | None, options: PredictOpti
     for kind, suffixes in (("image", (".png",)), ("nifti", (".nii", ".nii.gz")), ("dicom-seg", (".dcm",))):
         if kind in paths and not paths[kind].name.lower().endswith(suffixes):
             raise InputError(f"{paths[kind]}: a mask of this kind is written as {' or '.join(suffixes)}.")
+    if options.probabilities and not _is_image(case):
+        paths["probabilities"] = folder / f"{case.id}_probabilities.nii.gz"
     if options.preview:
         paths["preview"] = folder / f"{case.id}_preview.png"
     return paths
@@ -217,7 +231,7 @@ def _segment(
     volume = None if _is_image(case) else read_case(case, segmenter.metadata, options.force, options.resample_tilt)
     if volume is not None:
         item["image"] = [volume, *(read_reference(str(path), "replace") for path in case.image[1:])]
-    found = segmenter(item)
+    found = segmenter(item, with_probabilities="probabilities" in paths)
     grid = source_grid(found.meta) if volume is None else volume
     if found.mask.shape != grid.array.shape:
         raise InputError(f"the mask of shape {found.mask.shape} isn't on the input's grid {grid.array.shape}.")
@@ -233,6 +247,9 @@ def _segment(
             write_label_map(found.mask, grid, path)
         elif kind == "image":
             write_mask(found.mask, path, len(segmenter.labels))
+        elif kind == "probabilities":
+            assert found.probabilities is not None
+            write_probabilities(found.probabilities, grid, path)
         elif kind == "dicom-seg":
             result.warnings += _write_seg(case, found.mask, path, segmenter)
         elif volume is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
-from monai.transforms import SaveImaged
+from monai.transforms import AsDiscreted, SaveImaged
 from torch import nn
 
 from ulite_monai.bundles import find_bundle
@@ -24,17 +25,22 @@ from ulite_monai.runtime.weights import load_network
 __all__ = ["Segmentation", "Segmenter"]
 
 
+SETTINGS = ("spacing", "roi_size", "overlap")
+
+
 @dataclass(frozen=True)
 class Segmentation:
     """What a bundle made of one case.
 
     Attributes:
         mask: label map, uint8, on the input's grid: shape (i, j, k), or (x, y) of an image.
+        probabilities: float32, (classes, *the mask's shape), on the same grid; None unless asked for.
         meta: what is known of the input: `affine` (4x4, voxel to RAS mm), `warnings`, the NIfTI geometry fields.
     """
 
     mask: np.ndarray
     meta: Mapping[str, Any]
+    probabilities: np.ndarray | None = None
 
 
 class Segmenter:
@@ -52,6 +58,8 @@ class Segmenter:
         metadata: the bundle's `metadata.json`.
         ckpt: the weights used; `own_weights` says whether they are the bundle's own.
         overrides: what was given.
+        network_def: the network as it was trained; `network` is what runs.
+        settings: the configuration's spacing, roi_size and overlap, as far as it has them.
 
     Raises:
         InputError: When the bundle, its weights or the device can't be used.
@@ -75,6 +83,7 @@ class Segmenter:
         parser.update({"bundle_root": str(configs.parent), "device": str(self.device), **(overrides or {})})
         self.overrides = dict(overrides or {})
         self.tta = tta
+        self._turn = threading.Lock()
         try:
             self._build(parser, ckpt)
         except Exception as error:  # MONAI wraps what an id's value provokes
@@ -89,8 +98,11 @@ class Segmenter:
             raise InputError(f"labels must be a list of class names such as \"['a','b']\", got {self.labels!r}.")
         self.ckpt = Path(ckpt or parser.get_parsed_content("ckpt"))
         self.own_weights = ckpt is None
-        load_network(parser.get_parsed_content("network_def"), self.ckpt)
+        self.network_def = parser.get_parsed_content("network_def")
+        load_network(self.network_def, self.ckpt)
+        self.settings = {name: parser.get_parsed_content(name) for name in SETTINGS if name in parser.get()}
         self.network: nn.Module = parser.get_parsed_content("network")
+        self.amp = bool(parser.get_parsed_content("amp"))
         self.inferer: Callable[..., Any] = parser.get_parsed_content("inferer")
         self.preprocessing: Callable[..., Any] = parser.get_parsed_content("preprocessing")
         steps = parser.get_parsed_content("postprocessing").transforms
@@ -101,21 +113,29 @@ class Segmenter:
         """2 for a bundle of images, 3 for one of volumes."""
         return len(self.metadata["network_data_format"]["inputs"]["image"]["spatial_shape"])
 
-    def __call__(self, item: Mapping[str, Any]) -> Segmentation:
-        """Segment one entry of a data list (`image` names the volume, one path per channel).
+    def __call__(self, item: Mapping[str, Any], with_probabilities: bool = False) -> Segmentation:
+        """Segment one entry of a data list (`image` names the volume, one path per channel); threads may share it.
+
+        Args:
+            item: the entry.
+            with_probabilities: whether to keep the classes' probabilities.
 
         Raises:
             Exception: Whatever its files provoke; `ulite_monai.errors.reason` tells it in one line.
         """
         data = dict(self.preprocessing(dict(item)))
         image: MetaTensor = data["image"]
-        with torch.inference_mode(), torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
+        # Compiled networks take one call at a time, and it uses all cores anyway.
+        with self._turn, torch.inference_mode(), torch.autocast(self.device.type, enabled=self.amp):
             logits = self._logits(image.as_tensor()[None].to(self.device))
         data["pred"] = MetaTensor(logits[0].float(), meta=image.meta, applied_operations=image.applied_operations)
+        probabilities = None
         for step in self.postprocessing:
+            if with_probabilities and isinstance(step, AsDiscreted):
+                probabilities = np.asarray(data["pred"].as_tensor().cpu(), dtype=np.float32)
             data = step(data)
         mask = np.asarray(data["pred"][0].as_tensor().cpu()).astype(np.uint8)
-        return Segmentation(mask, data["pred"].meta)
+        return Segmentation(mask, data["pred"].meta, probabilities)
 
     def _logits(self, image: torch.Tensor) -> torch.Tensor:
         if not self.tta:

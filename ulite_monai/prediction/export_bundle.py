@@ -1,0 +1,47 @@
+"""A bundle's network to a file, with what a program needs to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ulite_monai.prediction.segmenter import Segmenter
+from ulite_monai.runtime.export import ExportReport, export_network
+
+__all__ = ["export_bundle"]
+
+
+def export_bundle(
+    bundle: str | Path,
+    path: str | Path,
+    to: str,
+    ckpt: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> ExportReport:
+    """Write the network of a bundle as ONNX, OpenVINO or TorchScript.
+
+    The file's metadata holds the bundle's name and version, the labels, the spacing and the window size.
+
+    Args:
+        bundle: a shipped bundle's name, or a path.
+        path: the file; see `export_network`.
+        to: "onnx", "openvino" or "torchscript".
+        ckpt: weights other than the bundle's own.
+        overrides: values of the ids of its `inference.json`.
+
+    Raises:
+        InputError: When the bundle, its weights, or the file can't be used.
+    """
+    segmenter = Segmenter(bundle, ckpt, device="cpu", overrides={"engine": "torch", **(overrides or {})})
+    metadata = {
+        "name": segmenter.metadata["name"],
+        "version": segmenter.metadata["version"],
+        "labels": segmenter.labels,
+        "spacing": segmenter.settings.get("spacing"),
+        "roi_size": segmenter.settings["roi_size"],
+        "intended_use": "Research only. The output is not for diagnosis or treatment.",
+    }
+    channels = segmenter.metadata["network_data_format"]["inputs"]["image"]["num_channels"]
+    example = (1, channels, *segmenter.settings["roi_size"])
+    return export_network(segmenter.network_def, path, to, example, metadata)
