@@ -2,13 +2,16 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 import ulite_monai
-from tests.conftest import expected_mask, run_bundle, write_volume
+from tests.conftest import environment, expected_mask, run_bundle, write_volume
 from tests.io.conftest import make_slice
 from ulite_monai.errors import InputError
 from ulite_monai.prediction import PredictOptions, Segmenter, predict, predict_cases
@@ -171,6 +174,60 @@ def test_a_volume_written_as_a_dicom_series_gives_the_same_mask_and_a_seg(segmen
     assert {int(v): int((frames == v).sum()) for v in (1, 2)} == {
         v: int((np.asarray(one.dataobj) == v).sum()) for v in (1, 2)
     }
+
+
+@pytest.mark.slow
+def test_the_bundles_own_run_segments_a_tree_of_series_and_writes_seg(segmenter, bundle, weights, tmp_path):
+    """As `ulite predict` does, of two series in one tree, with the labels coded."""
+    highdicom = pytest.importorskip("highdicom", reason="the dicom extra isn't installed")
+    for number in (1, 2):
+        (tmp_path / "tree" / str(number)).mkdir(parents=True)
+        values = np.round(volume(number) * 10).astype(np.int16)
+        for k in range(SHAPE[2]):
+            ds = make_slice(values, np.diag([-1.0, -1, 1, 1]), k)
+            ds.SeriesInstanceUID, ds.SeriesNumber = f"1.2.3.{number}", number
+            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}.{k}"
+            ds.save_as(tmp_path / "tree" / str(number) / str(k), enforce_file_format=True)
+    (tmp_path / "tree" / "notes.txt").write_text("no DICOM")
+    results = predict_cases(tmp_path / "tree", tmp_path / "ours", segmenter, PredictOptions(format="both"))
+    assert [r.status for r in results] == ["done", "done"] and len(results[0].outputs) == 2
+    run_bundle(
+        *("run", "--bundle_root", str(bundle), "--config_file", str(bundle / "configs/inference.json")),
+        *("--dataset_dir", str(tmp_path / "tree"), "--output_dir", str(tmp_path / "theirs"), "--format", "both"),
+        *("--ckpt", str(weights)),
+        cwd=tmp_path,
+    )
+    for result in results:
+        masks = [nib.load(tmp_path / where / f"{result.id}.nii.gz") for where in ("ours", "theirs")]
+        assert np.array_equal(*(np.asarray(mask.dataobj) for mask in masks))
+        seg = highdicom.seg.segread(tmp_path / "theirs" / f"{result.id}.seg.dcm")
+        assert [s.SegmentLabel for s in seg.SegmentSequence] == ["anterior", "posterior"]
+        assert {s.SegmentedPropertyTypeCodeSequence[0].CodeValue for s in seg.SegmentSequence} == {"5366008"}
+        assert {s.AnatomicRegionSequence[0].CodeMeaning for s in seg.SegmentSequence} == {"Brain"}
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_leaves_whole_files_and_resumes(weights, tmp_path):
+    for number in range(12):
+        write_volume(tmp_path / "in" / f"case_{number:02d}.nii.gz", volume(number))
+    code = "from ulite_monai.cli import main; main()"
+    command = [sys.executable, "-c", code, "predict", "-i", "in", "-o", "out", "--ckpt", str(weights)]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "out" / "case_02.nii.gz").exists() and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    masks = sorted((tmp_path / "out").glob("case_*.nii.gz"))
+    assert 3 <= len(masks) < 12
+    for mask in masks:
+        assert np.asarray(nib.load(mask).dataobj).shape == SHAPE
+    before = {mask.name: mask.stat().st_mtime_ns for mask in masks[:-1]}
+    done = subprocess.run([*command, "--resume"], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0 and "case_00: skipped" in done.stdout and "case_11: done" in done.stdout, done.stderr
+    assert len(list((tmp_path / "out").glob("case_*.nii.gz"))) == 12
+    assert before == {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in before}
 
 
 def test_a_seg_of_a_file_is_refused(segmenter, tmp_path):

@@ -17,6 +17,7 @@ from PIL import Image
 from ulite_monai.errors import InputError, reason
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.io.cases import IMAGE_SUFFIXES, Case, find_cases
+from ulite_monai.io.coding import coded_labels
 from ulite_monai.io.images import as_rgb, write_mask
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.write_nifti import write_label_map, write_probabilities
@@ -24,6 +25,7 @@ from ulite_monai.prediction.read_case import Refused, read_case
 from ulite_monai.prediction.segmenter import Segmenter
 from ulite_monai.reports.preview import write_preview
 from ulite_monai.reports.volumes import LabelVolume, label_volumes, write_volumes_csv
+from ulite_monai.runtime.engines import choose_engine
 from ulite_monai.runtime.versions import versions
 from ulite_monai.transforms.save_segmentation import source_grid
 
@@ -268,19 +270,8 @@ def _write_seg(case: Case, mask: np.ndarray, path: Path, segmenter: Segmenter) -
     from ulite_monai.io.dicom_seg import write_dicom_seg
 
     assert case.series is not None
-    codes = segmenter.metadata.get("label_codes", {})
-    known = set(segmenter.labels) == set(codes)  # another set of labels means something else by the same name
-    labels = [
-        {"value": value, "name": name, **(codes[name] if known else UNCODED)}
-        for value, name in enumerate(segmenter.labels, 1)
-    ]
+    labels = coded_labels(segmenter.metadata, segmenter.labels)
     return write_dicom_seg(mask, case.series, labels, path, *_algorithm(segmenter))
-
-
-UNCODED = {
-    "category": {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"},
-    "type": {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"},
-}
 
 
 def _algorithm(segmenter: Segmenter) -> tuple[str, str]:
@@ -300,7 +291,7 @@ def _write_report(folder: Path, results: Sequence[CaseResult], segmenter: Segmen
         "algorithm": {"name": name, "version": version},
         "bundle": {name: segmenter.metadata.get(name) for name in ("name", "version")},
         "weights": {"path": str(segmenter.ckpt), "sha256": _sha256(segmenter.ckpt)},
-        "network": type(segmenter.network).__name__,
+        "engine": choose_engine(segmenter.device, segmenter.overrides.get("engine", "auto")),
         "overrides": {name: str(value) for name, value in segmenter.overrides.items()},
         "tta": segmenter.tta,
         "device": str(segmenter.device),

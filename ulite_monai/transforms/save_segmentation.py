@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -16,7 +16,9 @@ from monai.transforms import SaveImaged
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.cases import IMAGE_SUFFIXES, stem
+from ulite_monai.io.coding import coded_labels
 from ulite_monai.io.images import write_mask
+from ulite_monai.io.references import referred_series
 from ulite_monai.io.volume import Volume
 from ulite_monai.io.write_nifti import GEOMETRY_FIELDS, write_label_map
 
@@ -26,11 +28,14 @@ logger = logging.getLogger(__name__)
 
 
 class SaveSegmentationd(SaveImaged):
-    """Write each label map to `<output_dir>/<case id>.nii.gz`, or `.png` for a 2D image, atomically.
+    """Write each label map to `<output_dir>/<case id>.nii.gz`, `.png` for a 2D image, or as DICOM SEG, atomically.
 
     Args:
         keys: label maps, MetaTensors of shape `(1, *spatial)` that were inverted to the input's grid.
         output_dir: folder to write to; made if needed.
+        format: "nifti", or for DICOM series "dicom-seg" (`<case id>.seg.dcm`) or "both".
+        labels: the classes' names, in the order of the label values 1, 2, ...; needed for DICOM SEG.
+        metadata: the bundle's, for the labels' codes and the algorithm's name and version.
         image_key: where the image is that a mask without meta (a plain tensor, on the image's grid) belongs to.
         allow_missing_keys: don't raise when a key is missing. Defaults to False.
 
@@ -42,11 +47,19 @@ class SaveSegmentationd(SaveImaged):
         self,
         keys: KeysCollection,
         output_dir: str | Path,
+        format: Literal["nifti", "dicom-seg", "both"] = "nifti",
+        labels: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
         image_key: str = "image",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, output_dir=output_dir, print_log=False, allow_missing_keys=allow_missing_keys)
+        if format not in ("nifti", "dicom-seg", "both"):
+            raise InputError(f"format must be nifti, dicom-seg or both, got {format!r}.")
         self.output_dir = Path(output_dir)
+        self.format = format
+        self.labels = labels
+        self.metadata = metadata or {}
         self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -63,13 +76,29 @@ class SaveSegmentationd(SaveImaged):
             if source.name.lower().endswith(IMAGE_SUFFIXES):
                 path = path.with_name(f"{path.name}.png")
                 _require_other_file(path, source)
-                write_mask(array, path)
+                write_mask(array, path, max(len(self.labels), 1))
             else:
-                path = path.with_name(f"{path.name}.nii.gz")
-                _require_other_file(path, source)
-                write_label_map(array, grid, path)
-            logger.info("%s: %d voxels labelled", path, int((array > 0).sum()))
+                self._write_volume(array, grid, path, str(mask.meta["filename_or_obj"]))
+            logger.info("%s: %d pixels labelled", path, int((array > 0).sum()))
         return dict(data)
+
+    def _write_volume(self, array: np.ndarray, grid: Volume, path: Path, reference: str) -> None:
+        if self.format != "dicom-seg":
+            nifti = path.with_name(f"{path.name}.nii.gz")
+            _require_other_file(nifti, Path(reference))
+            write_label_map(array, grid, nifti)
+        if self.format == "nifti":
+            return
+        series = referred_series(reference)
+        if series is None and self.format == "dicom-seg":
+            raise InputError(f"{reference}: a DICOM SEG needs a DICOM series; give --format nifti.")
+        if series is not None:
+            from ulite_monai.io.dicom_seg import write_dicom_seg
+
+            labels = coded_labels(self.metadata, self.labels)
+            algorithm = self.metadata.get("name", "U-Lite"), self.metadata.get("version", "unknown")
+            for note in write_dicom_seg(array, series, labels, path.with_name(f"{path.name}.seg.dcm"), *algorithm):
+                logger.warning("warning: %s", note)
 
 
 def source_grid(meta: Mapping[Any, Any]) -> Volume:
