@@ -1,5 +1,6 @@
 """Whatever a researcher has: the right mask on the right grid, a report, and no case lost."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -239,7 +240,8 @@ def test_a_seg_of_a_file_is_refused(segmenter, tmp_path):
 def test_flips_are_averaged(weights, tmp_path):
     """Eight flips of three axes; the network without a sense of direction gives the same for each of them."""
     path = write_volume(tmp_path / "a.nii.gz", volume())
-    plain, flipping = (Segmenter("hippocampus", weights, "cpu", tta=tta) for tta in (False, True))
+    axes = {"flip_axes": [0, 1, 2]}
+    plain, flipping = (Segmenter("hippocampus", weights, "cpu", tta, axes) for tta in (False, True))
     seen = []
     inferer = flipping.inferer
     flipping.inferer = lambda image, network: seen.append(image.sum(dim=(3, 4)).clone()) or inferer(image, network)
@@ -377,3 +379,67 @@ def test_export_of_a_bundle(weights, tmp_path, to, name):
     report = export_bundle("hippocampus", tmp_path / name, to, weights, {"roi_size": [24, 32, 24]})
     assert report.files[0] == tmp_path / name and report.files[0].exists()
     assert report.checked_shape == (1, 1, 24, 32, 24) and report.largest_difference < 1e-3
+
+
+def test_flips_at_test_time_are_those_of_training(root):
+    """Flipping the hippocampus front to back swaps its labels' places: a network that never saw it gives nonsense."""
+    for bundle in ("bundle", "examples/nuclei_bundle"):
+        train, inference = (
+            json.loads((root / bundle / "configs" / f"{name}.json").read_text()) for name in ("train", "inference")
+        )
+        flips = [t["spatial_axis"] for t in train["augmentation"] if t["_target_"] == "RandFlipd"]
+        assert flips == inference["flip_axes"]
+
+
+@pytest.mark.slow
+def test_the_shipped_weights_on_a_few_validation_cases(hippocampus, bundle):
+    """Cases of fold 0, which the shipped weights weren't trained on, to the fourth digit of the committed table."""
+    import csv
+
+    with (bundle / "docs" / "fold0_metrics.csv").open() as file:
+        table = {(row["case"], row["label"]): float(row["dice"]) for row in csv.DictReader(file)}
+    plain, flipping = (Segmenter("hippocampus", device="cpu", tta=tta) for tta in (False, True))
+    for name in ("hippocampus_298", "hippocampus_282"):
+        label = np.asarray(nib.load(hippocampus / "labelsTr" / f"{name}.nii.gz").dataobj)
+        item = {"image": str(hippocampus / "imagesTr" / f"{name}.nii.gz")}
+        for value, part in enumerate(plain.labels, start=1):
+            dice = [overlap(segmenter(item).mask == value, label == value) for segmenter in (plain, flipping)]
+            assert dice[0] == pytest.approx(table[name, part], abs=5e-5)
+            assert dice[1] > dice[0] - 0.03
+
+
+def overlap(one, other):
+    return 2 * (one & other).sum() / (one.sum() + other.sum())
+
+
+@pytest.mark.slow
+def test_the_shipped_weights_dont_care_about_scale_type_and_orientation(hippocampus, tmp_path):
+    """Intensities times 1000 and shifted, as int16, as uint8, and 48 orientations: Dice within 0.001."""
+    source = nib.load(hippocampus / "imagesTr" / "hippocampus_298.nii.gz")
+    label = np.asarray(nib.load(hippocampus / "labelsTr" / "hippocampus_298.nii.gz").dataobj)
+    values = np.asarray(source.dataobj).astype(np.float64)
+    unit = (values - values.min()) / np.ptp(values)
+    segmenter = Segmenter("hippocampus", device="cpu")
+
+    def dice(image):
+        path = tmp_path / "image.nii.gz"
+        nib.save(image, path)
+        mask = nib.as_closest_canonical(nib.Nifti1Image(segmenter({"image": str(path)}).mask, image.affine))
+        return np.array([overlap(np.asarray(mask.dataobj) == value, label == value) for value in (1, 2)])
+
+    reference = dice(source)
+    assert reference.min() > 0.75
+    scaled = nib.Nifti1Image((values * 1000 + 12345).astype(np.float32), source.affine)
+    int16 = nib.Nifti1Image(np.round(unit * 30000 - 5000).astype(np.int16), source.affine)
+    uint8 = nib.Nifti1Image(np.round(unit * 255).astype(np.uint8), source.affine)
+    for image in (scaled, int16):
+        assert np.abs(dice(image) - reference).max() <= 0.001
+    assert np.abs(dice(uint8) - reference).max() <= 0.004  # 256 grey values are fewer than the source has
+    for axes in itertools.permutations(("RL", "AP", "SI")):
+        for letters in itertools.product(*axes):
+            turned = source.as_reoriented(
+                nib.orientations.ornt_transform(
+                    nib.orientations.io_orientation(source.affine), nib.orientations.axcodes2ornt(letters)
+                )
+            )
+            assert np.array_equal(dice(turned), reference)

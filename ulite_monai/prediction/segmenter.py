@@ -25,7 +25,7 @@ from ulite_monai.runtime.weights import load_network
 __all__ = ["Segmentation", "Segmenter"]
 
 
-SETTINGS = ("spacing", "roi_size", "overlap")
+SETTINGS = ("spacing", "roi_size", "overlap", "flip_axes")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Segmenter:
         bundle: a shipped bundle's name, or a path. Its configuration is code: name only bundles that you trust.
         ckpt: the weights; None for the bundle's own.
         device: "auto" for a GPU where there is one, or a device's name.
-        tta: average the logits over all flips of the image (test-time augmentation).
+        tta: average the logits over the flips of the image (test-time augmentation), along the configuration's
+            `flip_axes` alone: a network that never saw a flip in training fails on it.
         overrides: values of the configuration's ids.
 
     Attributes:
@@ -59,7 +60,7 @@ class Segmenter:
         ckpt: the weights used; `own_weights` says whether they are the bundle's own.
         overrides: what was given.
         network_def: the network as it was trained; `network` is what runs.
-        settings: the configuration's spacing, roi_size and overlap, as far as it has them.
+        settings: the configuration's spacing, roi_size, overlap and flip_axes, as far as it has them.
 
     Raises:
         InputError: When the bundle, its weights or the device can't be used.
@@ -101,6 +102,8 @@ class Segmenter:
         self.network_def = parser.get_parsed_content("network_def")
         load_network(self.network_def, self.ckpt)
         self.settings = {name: parser.get_parsed_content(name) for name in SETTINGS if name in parser.get()}
+        if self.tta and "flip_axes" not in self.settings:
+            raise InputError("the bundle's inference.json has no flip_axes, so it can't average over flips.")
         self.network: nn.Module = parser.get_parsed_content("network")
         self.amp = bool(parser.get_parsed_content("amp"))
         self.inferer: Callable[..., Any] = parser.get_parsed_content("inferer")
@@ -140,7 +143,7 @@ class Segmenter:
     def _logits(self, image: torch.Tensor) -> torch.Tensor:
         if not self.tta:
             return self.inferer(image, self.network)
-        axes = range(2, image.ndim)
+        axes = [axis + 2 for axis in self.settings["flip_axes"]]
         flips = [flip for n in range(len(axes) + 1) for flip in itertools.combinations(axes, n)]
         return sum(self._flipped(image, flip) for flip in flips) / len(flips)  # type: ignore[return-value]
 
