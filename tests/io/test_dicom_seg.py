@@ -14,6 +14,7 @@ import pytest
 pydicom = pytest.importorskip("pydicom", "3.0")
 pytest.importorskip("highdicom")
 
+from tests.io.test_atomic import full_disk  # noqa: E402
 from ulite_monai.errors import InputError  # noqa: E402
 from ulite_monai.io.dicom_seg import write_dicom_seg  # noqa: E402
 from ulite_monai.io.dicom_tree import find_series  # noqa: E402
@@ -213,6 +214,14 @@ def test_without_its_uids_nothing_can_be_referred_to(write_series, tmp_path, key
     series = find_series(write_series(change=lambda ds, k: delattr(ds, keyword))).series[0]
     with pytest.raises(InputError, match=f"{series.id}: has no {keyword}, .*; write NIfTI instead"):
         write_dicom_seg(np.zeros(series.shape, np.uint8), series, LABELS, tmp_path / "m.seg.dcm", *MAKER)
+
+
+def test_a_full_disk_is_an_error_with_a_name(write_series, tmp_path):
+    (series,) = find_series(write_series()).series
+    path = tmp_path / "out" / "m.seg.dcm"
+    with full_disk(500), pytest.raises(InputError, match=r"m.seg.dcm: can't be written: File too large"):
+        write_dicom_seg(np.zeros(series.shape, np.uint8), series, LABELS, path, *MAKER)
+    assert not list(path.parent.iterdir())
 
 
 def test_an_irregular_series_is_refused(write_series, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 import ulite_monai
 from tests.conftest import environment, expected_mask, run_bundle, write_volume
 from tests.io.conftest import make_slice
+from tests.io.test_atomic import full_disk, leave_behind
 from ulite_monai.errors import InputError
 from ulite_monai.prediction import PredictOptions, Segmenter, predict, predict_cases
 from ulite_monai.prediction.ranges import outside_ranges
@@ -225,10 +226,26 @@ def test_killed_in_the_middle_leaves_whole_files_and_resumes(weights, tmp_path):
     for mask in masks:
         assert np.asarray(nib.load(mask).dataobj).shape == SHAPE
     before = {mask.name: mask.stat().st_mtime_ns for mask in masks[:-1]}
+    leftover = leave_behind(tmp_path / "out" / "case_11.nii.gz", process.pid)
     done = subprocess.run([*command, "--resume"], cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0 and "case_00: skipped" in done.stdout and "case_11: done" in done.stdout, done.stderr
     assert len(list((tmp_path / "out").glob("case_*.nii.gz"))) == 12
+    assert not leftover.exists() and not list((tmp_path / "out").glob(".*"))
     assert before == {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in before}
+
+
+def test_a_full_disk_is_an_error_with_a_name(segmenter, tmp_path):
+    paths = [write_volume(tmp_path / "in" / f"case_{number}.nii.gz", volume(number)) for number in range(2)]
+    options = PredictOptions(preview=True, probabilities=True)
+    with full_disk(15_000):  # the masks fit, their pictures and probabilities don't
+        results = predict_cases(tmp_path / "in", tmp_path / "out", segmenter, options)
+    for path, result in zip(paths, results, strict=True):
+        assert result.status == "failed" and result.input == str(path)
+        assert str(tmp_path / "out" / result.id) in result.message and "File too large" in result.message
+    for file in (tmp_path / "out").iterdir():
+        assert file.name == "predictions.json" or np.asarray(nib.load(file).dataobj).shape == SHAPE
+    results = predict_cases(tmp_path / "in", tmp_path / "out", segmenter, PredictOptions(preview=True, resume=True))
+    assert statuses(results) == {"case_0": "done", "case_1": "done"}
 
 
 def test_a_seg_of_a_file_is_refused(segmenter, tmp_path):

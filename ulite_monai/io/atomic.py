@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 from ulite_monai.errors import InputError
 
-__all__ = ["atomic_path"]
+__all__ = ["atomic_path", "remove_leftovers"]
 
 
 @contextmanager
@@ -27,7 +31,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         InputError: When the system refuses to write: a full disk, a folder without permission. Names `path`.
     """
     path = Path(path)
-    temporary = path.with_name(f".partial-{uuid.uuid4().hex[:8]}-{path.name[-40:]}")
+    temporary = path.with_name(f"{_mine()}{uuid.uuid4().hex[:8]}-{path.name[-40:]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -39,6 +43,29 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # what went wrong before is what matters
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Delete what processes of this machine that were killed while writing left in `folder` and below it.
+
+    Args:
+        folder: where `atomic_path` wrote; need not exist.
+    """
+    for path in Path(folder).rglob(f"{PREFIX}-{_host()}-*"):
+        process = path.name.removeprefix(f"{PREFIX}-{_host()}-").split("-")[0]
+        if process.isdigit() and not psutil.pid_exists(int(process)):
+            path.unlink(missing_ok=True)
+
+
+PREFIX = ".partial"
+
+
+def _mine() -> str:
+    return f"{PREFIX}-{_host()}-{os.getpid()}-"
+
+
+def _host() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]  # a shared folder has writers elsewhere
 
 
 def _flush(path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ulite_monai.errors import InputError, reason
-from ulite_monai.io.atomic import atomic_path
+from ulite_monai.io.atomic import atomic_path, remove_leftovers
 from ulite_monai.io.cases import IMAGE_SUFFIXES, Case, find_cases
 from ulite_monai.io.coding import coded_labels
 from ulite_monai.io.images import as_rgb, write_mask
@@ -110,6 +110,7 @@ def predict_cases(
     if options.jobs < 1:
         raise InputError(f"jobs must be at least 1, got {options.jobs}.")
     cases, folder, mask_name = _plan(Path(source), Path(output), options)
+    remove_leftovers(folder)
     former = _former_results(folder)
     results: list[CaseResult] = []
 

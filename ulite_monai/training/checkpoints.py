@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import DiskSaver
 from torch import nn
 
 from ulite_monai.errors import InputError
+from ulite_monai.io.atomic import atomic_path
 from ulite_monai.training.averaging import AveragedWeights
 
 __all__ = ["KeepBestAndLast"]
@@ -69,12 +69,10 @@ class KeepBestAndLast:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        save = DiskSaver(str(self.folder), atomic=True, require_empty=False)
         improved = self._improved(engine)
         if improved or not self.best_epoch:  # until a validation counts, the newest weights are the best known
-            save(self.average.model.state_dict(), BEST)
-        save(self._state(engine), LAST)
+            _save(self.average.model.state_dict(), self.folder / BEST)
+        _save(self._state(engine), self.folder / LAST)
         if self._is_stale(engine.state.epoch):
             logger.info("no improvement since epoch %d: training ends.", self.best_epoch)
             engine.terminate()
@@ -141,6 +139,12 @@ class KeepBestAndLast:
             {"epoch": state["epoch"], "epoch_length": length, "max_epochs": self.trainer.state.max_epochs}
         )
         logger.info("resumed after epoch %d of %s.", state["epoch"], path)
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    # Through a file of Python's: it says why the disk refuses, torch's own writer doesn't.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save(state, file)
 
 
 def _unwrapped(network: nn.Module) -> nn.Module:
