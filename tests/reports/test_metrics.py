@@ -54,3 +54,13 @@ def test_missed_and_invented_count_as_zero_and_apart():
     assert summary["labels"]["b"]["dice"] is None and summary["labels"]["b"]["absent"] == 3
     assert summary["mean_dice"] == pytest.approx(1 / 3) and summary["cases"] == 3
     json.dumps(summary, allow_nan=False)
+
+
+def test_an_image_without_a_spacing_has_overlaps_alone():
+    found, true = np.zeros((2, 20, 20), np.uint8)
+    found[4:10, 4:10], true[6:12, 4:10] = 1, 1
+    (row,) = label_metrics("image", found, true, None, ["a"])
+    assert row.dice == pytest.approx(2 / 3) and row.iou == pytest.approx(24 / 48)
+    assert (row.hd95_mm, row.nsd, row.volume_ml, row.reference_ml, row.difference_ml) == (None,) * 5
+    entry = summarize([row], ["a"])["labels"]["a"]
+    assert entry["iou"]["mean"] == pytest.approx(0.5) and entry["hd95_mm"] is None and entry["nsd_1mm"] is None

@@ -20,7 +20,8 @@ __all__ = ["CaseMetrics"]
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("case", "label", "status", "dice", "hd95_mm", "nsd_1mm", "volume_ml", "reference_ml", "difference_ml")
+MILLIMETRES = ("hd95_mm", "nsd_1mm", "volume_ml", "reference_ml", "difference_ml")  # empty for 2D images
+COLUMNS = ("case", "label", "status", "dice", "iou", *MILLIMETRES)
 
 
 class CaseMetrics:
@@ -47,7 +48,7 @@ class CaseMetrics:
         outputs: Any = engine.state.output
         for data, output in zip(batch, outputs, strict=True):
             prediction, reference = (np.asarray(torch.as_tensor(output[key][0]).cpu()) for key in ("pred", "label"))
-            spacing = [float(step) for step in output["pred"].pixdim[: prediction.ndim]]
+            spacing = [float(step) for step in output["pred"].pixdim[:3]] if prediction.ndim == 3 else None
             case_id = str(data.get("case_id", len(self.rows)))
             self.rows += label_metrics(case_id, prediction, reference, spacing, self.labels)
 
@@ -66,16 +67,17 @@ class CaseMetrics:
 
 
 def _cells(row: LabelMetrics) -> list[str]:
-    numbers = (row.dice, row.hd95_mm, row.nsd, row.volume_ml, row.reference_ml, row.difference_ml)
+    numbers = (row.dice, row.iou, row.hd95_mm, row.nsd, row.volume_ml, row.reference_ml, row.difference_ml)
     return [row.case_id, row.label, row.status, *("" if n is None else f"{n:.6g}" for n in numbers)]
 
 
 def _sentence(name: str, entry: dict) -> str:
     if entry["dice"] is None:
         return f"{name}: in no case, neither predicted nor in the reference"
-    text = f"{name}: Dice {entry['dice']['mean']:.4f} ± {entry['dice']['std']:.4f}"
+    text = f"{name}: Dice {entry['dice']['mean']:.4f} ± {entry['dice']['std']:.4f}, IoU {entry['iou']['mean']:.4f}"
     if entry["hd95_mm"] is not None:
         text += f", HD95 {entry['hd95_mm']['mean']:.2f} mm over {entry['hd95_mm']['n']} cases"
-    text += f", NSD at 1 mm {entry['nsd_1mm']['mean']:.4f}, volume {entry['difference_ml']['mean']:+.3f} mL"
+    if entry["nsd_1mm"] is not None:
+        text += f", NSD at 1 mm {entry['nsd_1mm']['mean']:.4f}, volume {entry['difference_ml']['mean']:+.3f} mL"
     counts = [f"{entry[status]} {status}" for status in ("missed", "invented", "absent") if entry[status]]
     return text + (f" ({', '.join(counts)})" if counts else "")

@@ -30,6 +30,8 @@ class LabelMetrics:
         nsd: normalised surface Dice at 1 mm; 0 where missed or invented, None where absent.
         volume_ml: predicted volume.
         reference_ml: volume of the reference.
+
+    The last four are None in images without a spacing.
     """
 
     case_id: str
@@ -38,17 +40,28 @@ class LabelMetrics:
     dice: float | None
     hd95_mm: float | None
     nsd: float | None
-    volume_ml: float
-    reference_ml: float
+    volume_ml: float | None
+    reference_ml: float | None
 
     @property
-    def difference_ml(self) -> float:
+    def iou(self) -> float | None:
+        """Intersection over union, which Dice determines; None where absent."""
+        return None if self.dice is None else self.dice / (2 - self.dice)
+
+    @property
+    def difference_ml(self) -> float | None:
         """Predicted minus reference volume."""
+        if self.volume_ml is None or self.reference_ml is None:
+            return None
         return self.volume_ml - self.reference_ml
 
 
 def label_metrics(
-    case_id: str, prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float], labels: Sequence[str]
+    case_id: str,
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    spacing: Sequence[float] | None,
+    labels: Sequence[str],
 ) -> list[LabelMetrics]:
     """The metrics of every label of a case.
 
@@ -56,7 +69,7 @@ def label_metrics(
         case_id: the case.
         prediction: label map of whole numbers, 2D or 3D.
         reference: label map of the same shape.
-        spacing: voxel size in mm, one per axis.
+        spacing: voxel size in mm, one per axis; None for an image whose pixels have no known size.
         labels: names of the classes, in the order of the label values 1, 2, ...
     """
     return [
@@ -65,27 +78,33 @@ def label_metrics(
     ]
 
 
-def _one_label(case_id: str, name: str, found: np.ndarray, true: np.ndarray, spacing: Sequence[float]) -> LabelMetrics:
-    voxel_ml = float(np.prod(spacing)) / 1000
-    volumes = int(found.sum()) * voxel_ml, int(true.sum()) * voxel_ml
+def _one_label(
+    case_id: str, name: str, found: np.ndarray, true: np.ndarray, spacing: Sequence[float] | None
+) -> LabelMetrics:
+    volumes = [None if spacing is None else int(m.sum()) * float(np.prod(spacing)) / 1000 for m in (found, true)]
     if not true.any() and not found.any():
         return LabelMetrics(case_id, name, "absent", None, None, None, *volumes)
     if not true.any() or not found.any():
         status = "missed" if true.any() else "invented"
-        return LabelMetrics(case_id, name, status, 0.0, None, 0.0, *volumes)
+        return LabelMetrics(case_id, name, status, 0.0, None, None if spacing is None else 0.0, *volumes)
     dice = 2 * int((found & true).sum()) / (int(found.sum()) + int(true.sum()))
+    distances = (None, None) if spacing is None else _surface_metrics(found, true, [float(step) for step in spacing])
+    return LabelMetrics(case_id, name, "both", dice, *distances, *volumes)
+
+
+def _surface_metrics(found: np.ndarray, true: np.ndarray, spacing: Sequence[float]) -> tuple[float, float]:
+    """HD95 in mm and NSD at 1 mm."""
     y_pred, y = (torch.from_numpy(np.ascontiguousarray(mask))[None, None] for mask in (found, true))
-    step = [float(s) for s in spacing]
-    hd95 = compute_hausdorff_distance(y_pred, y, include_background=True, percentile=95, spacing=step)
-    nsd = compute_surface_dice(y_pred, y, [NSD_TOLERANCE_MM], include_background=True, spacing=step)
-    return LabelMetrics(case_id, name, "both", dice, float(hd95), float(nsd), *volumes)
+    hd95 = compute_hausdorff_distance(y_pred, y, include_background=True, percentile=95, spacing=spacing)
+    nsd = compute_surface_dice(y_pred, y, [NSD_TOLERANCE_MM], include_background=True, spacing=spacing)
+    return float(hd95), float(nsd)
 
 
 def summarize(rows: Sequence[LabelMetrics], labels: Sequence[str]) -> dict[str, Any]:
     """Per label and over the labels: means with spread over cases, and the counts of what the means leave out.
 
-    Dice and NSD average over all cases but the absent ones, with 0 for a missed or invented structure; HD95 over the
-    cases where both hold it, and `missed`, `invented`, `absent` say how many others there are.
+    Dice, IoU and NSD average over all cases but the absent ones, with 0 for a missed or invented structure; HD95 over
+    the cases where both hold it, and `missed`, `invented`, `absent` say how many others there are.
     """
     per_label = {name: _summarize_label([row for row in rows if row.label == name]) for name in labels}
     means = [entry["dice"]["mean"] for entry in per_label.values() if entry["dice"] is not None]
@@ -100,6 +119,7 @@ def _summarize_label(rows: Sequence[LabelMetrics]) -> dict[str, Any]:
     return {
         **{status: sum(row.status == status for row in rows) for status in ("both", "missed", "invented", "absent")},
         "dice": _spread([row.dice for row in rows]),
+        "iou": _spread([row.iou for row in rows]),
         "hd95_mm": _spread([row.hd95_mm for row in rows]),
         "nsd_1mm": _spread([row.nsd for row in rows]),
         "difference_ml": _spread([row.difference_ml for row in rows]),

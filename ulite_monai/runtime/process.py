@@ -8,7 +8,7 @@ from monai.utils import set_determinism
 from ulite_monai.errors import InputError, tell_input_errors_in_one_line
 from ulite_monai.runtime.allocator import keep_freed_memory
 
-__all__ = ["choose_device", "prepare_process"]
+__all__ = ["choose_device", "prepare_process", "trains_faster_in_half"]
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -30,6 +30,15 @@ def choose_device(name: str = "auto") -> torch.device:
         reason = str(error).splitlines()[0]
         raise InputError(f"device {name!r} can't be used ({reason}); give auto, cpu, cuda, cuda:N or mps.") from None
     return device
+
+
+def trains_faster_in_half(device: torch.device | str) -> bool:
+    """Whether 16-bit floats speed up a training: on CUDA GPUs, and on CPUs that multiply bfloat16 themselves."""
+    kind = torch.device(device).type
+    if kind == "cpu":
+        names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # others emulate it, slower than float32
+        return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+    return kind == "cuda"
 
 
 def prepare_process(device: torch.device | str, seed: int) -> None:

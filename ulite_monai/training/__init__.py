@@ -3,6 +3,7 @@
 from ulite_monai.training.averaging import AveragedWeights
 from ulite_monai.training.checkpoints import KeepBestAndLast
 from ulite_monai.training.data import is_true, labelled_items, require_usable, split
+from ulite_monai.training.mixed_precision import MixedPrecisionInferer
 from ulite_monai.training.progress import OnFirstRank, PrintEpochs, shared_handler
 from ulite_monai.training.record import print_next_steps, record_run
 from ulite_monai.training.reproducibility import SeedEachEpoch, StopAtNonFiniteLoss
@@ -10,6 +11,7 @@ from ulite_monai.training.reproducibility import SeedEachEpoch, StopAtNonFiniteL
 __all__ = [
     "AveragedWeights",
     "KeepBestAndLast",
+    "MixedPrecisionInferer",
     "OnFirstRank",
     "PrintEpochs",
     "SeedEachEpoch",
