@@ -137,6 +137,18 @@ def test_killed_in_mid_epoch_and_resumed_ends_bit_equal(bundle, trained, tmp_pat
 
 
 @pytest.mark.slow
+def test_all_cases_train_and_the_last_averaged_weights_stay(bundle, trained, tmp_path):
+    folder, _ = trained
+    train(bundle, folder / "my data", tmp_path / "all", "--epochs", "2", "--fold", "all")
+    split = read_json(tmp_path / "all" / "split.json")
+    assert len(split["training"]) == 6 and split["validation"] == []
+    last = state(tmp_path / "all" / "last.ckpt")
+    assert last["epoch"] == 2 and last["best_epoch"] == 0
+    averaged = {name.removeprefix("module."): w for name, w in last["average"].items() if name.startswith("module.")}
+    assert equal(state(tmp_path / "all" / "model.pt"), averaged)
+
+
+@pytest.mark.slow
 def test_early_stopping(bundle, trained, tmp_path):
     folder, _ = trained
     still = ("--learning_rate", "0.0", "--weight_decay", "0.0", "--average#momentum", "0.0001")

@@ -136,6 +136,30 @@ def test_it_trains_and_evaluates_on_real_images(nuclei, dataset, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_papers_recipe_trains_two_batches(nuclei, dataset, tmp_path):
+    configs = [nuclei / "configs" / name for name in ("train.json", "paper.json")]
+    parser = ConfigParser()
+    parser.read_config([str(path) for path in configs])
+    optimizer = parser.get_parsed_content("optimizer")
+    assert type(optimizer) is torch.optim.Adam and optimizer.defaults["lr"] == 2e-3
+    assert optimizer.defaults["weight_decay"] == 0 and parser.get("epochs") == 200 and parser.get("batch_size") == 8
+    scheduler = parser.get_parsed_content("lr_scheduler")
+    assert (type(scheduler).__name__, scheduler.factor, scheduler.patience) == ("ReduceLROnPlateau", 0.5, 10)
+    run_bundle(
+        *("run", "training", "--bundle_root", str(nuclei), "--config_file", str([str(path) for path in configs])),
+        *("--dataset_dir", str(dataset), "--num_folds", "3", "--batch_size", "2", "--patch_size", "[64,64]"),
+        *("--epochs", "2", "--output_dir", str(tmp_path), "--lr_scheduler#patience", "-1"),
+        cwd=tmp_path,
+    )
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    # The plateau is followed on the validation, once an epoch; the weights that are validated are the newest.
+    assert state["epoch"] == state["scheduler"]["last_epoch"] == 2 and state["scheduler"]["best"] > 0
+    assert state["optimizer"]["param_groups"][0]["lr"] == pytest.approx(2e-3 * 0.5**2)
+    for name, newest in state["network"].items():
+        torch.testing.assert_close(state["average"][f"module.{name}"], newest)
+
+
+@pytest.mark.slow
 def test_the_stock_run_writes_png(nuclei, weights, dataset, tmp_path):
     run_bundle(
         *("run", "--bundle_root", str(nuclei), "--config_file", str(nuclei / "configs/inference.json")),

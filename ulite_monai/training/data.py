@@ -35,7 +35,7 @@ def split(
     Args:
         items: data list with a `case_id` each.
         part: "validate" for the cases of the fold, "train" for all others.
-        fold: 0 to `num_folds - 1`, or "all": every case is in both parts.
+        fold: 0 to `num_folds - 1`, or "all": every case is in both parts (a training on all validates on none).
         num_folds: at least 2, at most the number of cases.
         seed: changes the split.
 
