@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 from collections.abc import Sequence
@@ -15,13 +14,11 @@ from ignite.engine import Engine, Events
 
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.reports.metrics import LabelMetrics, label_metrics, summarize
+from ulite_monai.reports.metrics_csv import write_metrics
 
 __all__ = ["CaseMetrics"]
 
 logger = logging.getLogger(__name__)
-
-MILLIMETRES = ("hd95_mm", "nsd_1mm", "volume_ml", "reference_ml", "difference_ml")  # empty for 2D images
-COLUMNS = ("case", "label", "status", "dice", "iou", *MILLIMETRES)
 
 
 class CaseMetrics:
@@ -54,21 +51,13 @@ class CaseMetrics:
 
     def write(self) -> None:
         """Write both files and log the summary."""
-        with atomic_path(self.output_dir / "metrics.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            writer.writerows(_cells(row) for row in self.rows)
+        write_metrics(self.rows, self.output_dir / "metrics.csv")
         summary = summarize(self.rows, self.labels)
         with atomic_path(self.output_dir / "summary.json") as path:
             path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         for name, entry in summary["labels"].items():
             logger.info("%s", _sentence(name, entry))
         logger.info("%d cases; see %s.", summary["cases"], self.output_dir / "metrics.csv")
-
-
-def _cells(row: LabelMetrics) -> list[str]:
-    numbers = (row.dice, row.iou, row.hd95_mm, row.nsd, row.volume_ml, row.reference_ml, row.difference_ml)
-    return [row.case_id, row.label, row.status, *("" if n is None else f"{n:.6g}" for n in numbers)]
 
 
 def _sentence(name: str, entry: dict) -> str:
