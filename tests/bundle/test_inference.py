@@ -172,6 +172,8 @@ def test_evaluation_against_the_untouched_label_in_another_orientation(bundle, w
     assert (posterior["both"], posterior["invented"], posterior["dice"]["n"]) == (2, 1, 3)
     assert posterior["dice"]["mean"] == pytest.approx(2 / 3, abs=1e-3)
     assert "posterior: Dice 0.66" in done.stdout and "1 invented" in done.stdout
+    pictures = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
+    assert len(pictures) == 3 and pictures[0] == "worst_1_case_1.png"
 
 
 @pytest.mark.slow

@@ -132,6 +132,7 @@ def test_it_trains_and_evaluates_on_real_images(nuclei, dataset, tmp_path):
         cwd=tmp_path,
     )
     summary = read_json(tmp_path / "evaluation" / "summary.json")
+    assert len(list((tmp_path / "evaluation").glob("worst_?_*.png"))) == 2
     assert summary["cases"] == 2 and 0 <= summary["labels"]["nucleus"]["dice"]["mean"] <= 1
 
 

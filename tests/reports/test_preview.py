@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from ulite_monai.reports.legend import COLOURS, OTHERS
-from ulite_monai.reports.preview import NOTHING_FOUND, RESEARCH_ONLY, preview_figure, write_preview
+from ulite_monai.reports.preview import NOTHING_FOUND, RESEARCH_ONLY, preview_figure, write_comparison, write_preview
 
 FIRST, SECOND = COLOURS[:2]
 
@@ -202,3 +202,24 @@ def test_other_shapes_are_refused(tmp_path):
     with pytest.raises(ValueError, match="its mask"):
         write_preview(np.zeros((4, 4, 4)), np.zeros((4, 4, 5), np.uint8), np.eye(4), [], tmp_path / "x.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_comparison_shows_both_masks_in_the_same_planes(tmp_path):
+    shape = (40, 40, 40)
+    image = np.random.default_rng(0).normal(size=shape)
+    mask, reference = ball(shape, 8, centre=(14, 20, 20)), ball(shape, 8, value=2, centre=(26, 20, 20))
+    arguments = (np.eye(4), ["first", "second"])
+    write_comparison(image, mask, reference, *arguments, tmp_path / "a.png", "case")
+    picture = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
+    upper, lower = np.split(picture, 2)
+    assert coloured(upper, FIRST).any() and not coloured(upper, SECOND).any()
+    assert coloured(lower, SECOND).any() and not coloured(lower, FIRST).any()
+    both = (mask > 0) | (reference > 0)
+    planes = [
+        {text for text in texts(preview_figure(image, one, *arguments, centred_on=both)) if "=" in text}
+        for one in (mask, reference)
+    ]
+    assert planes[0] == planes[1] and len(planes[0]) == 3
+    assert planes[0] != {text for text in texts(preview_figure(image, mask, *arguments)) if "=" in text}
+    with pytest.raises(ValueError, match="shape"):
+        write_comparison(image, mask, reference[:9], *arguments, tmp_path / "b.png")

@@ -10,7 +10,7 @@ from PIL import Image
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
 
-__all__ = ["as_rgb", "write_mask"]
+__all__ = ["as_rgb", "read_rgb", "write_mask"]
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -33,6 +33,12 @@ def as_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGBA":
         return Image.merge("RGB", image.split()[:3])
     return image.convert("RGB")
+
+
+def read_rgb(path: str | Path) -> np.ndarray:
+    """The image in a file as `as_rgb` has it: uint8, shape (x, y, 3), axes as MONAI's PILReader has them."""
+    with Image.open(path) as picture:
+        return np.asarray(as_rgb(picture)).transpose(1, 0, 2)
 
 
 def write_mask(mask: np.ndarray, path: str | Path, labels: int = 1) -> None:

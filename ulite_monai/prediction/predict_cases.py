@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
 from ulite_monai.errors import InputError, reason
 from ulite_monai.io.atomic import atomic_path, remove_leftovers
 from ulite_monai.io.cases import IMAGE_SUFFIXES, Case, find_cases
 from ulite_monai.io.coding import coded_labels
-from ulite_monai.io.images import as_rgb, write_mask
+from ulite_monai.io.images import read_rgb, write_mask
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.write_nifti import write_label_map, write_probabilities
 from ulite_monai.prediction.read_case import Refused, read_case
@@ -256,15 +255,10 @@ def _segment(
         elif kind == "dicom-seg":
             result.warnings += _write_seg(case, found.mask, path, segmenter)
         elif volume is None:
-            write_preview(_picture(case.image[0]), found.mask, np.eye(4), segmenter.labels, path, case.id)
+            write_preview(read_rgb(case.image[0]), found.mask, np.eye(4), segmenter.labels, path, case.id)
         else:
             write_preview(volume.array, found.mask, volume.affine, segmenter.labels, path, case.id)
         result.outputs.append(str(path))
-
-
-def _picture(path: Path) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.asarray(as_rgb(picture)).transpose(1, 0, 2)
 
 
 def _write_seg(case: Case, mask: np.ndarray, path: Path, segmenter: Segmenter) -> list[str]:

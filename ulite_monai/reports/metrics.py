@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 
-__all__ = ["LabelMetrics", "label_metrics", "summarize"]
+__all__ = ["LabelMetrics", "label_metrics", "overlap", "summarize"]
 
 NSD_TOLERANCE_MM = 1.0
 
@@ -78,16 +78,22 @@ def label_metrics(
     ]
 
 
+def overlap(found: np.ndarray, true: np.ndarray) -> float | None:
+    """Dice coefficient of two boolean masks of one shape; None where both are empty."""
+    both = int(found.sum()) + int(true.sum())
+    return 2 * int((found & true).sum()) / both if both else None
+
+
 def _one_label(
     case_id: str, name: str, found: np.ndarray, true: np.ndarray, spacing: Sequence[float] | None
 ) -> LabelMetrics:
     volumes = [None if spacing is None else int(m.sum()) * float(np.prod(spacing)) / 1000 for m in (found, true)]
-    if not true.any() and not found.any():
+    dice = overlap(found, true)
+    if dice is None:
         return LabelMetrics(case_id, name, "absent", None, None, None, *volumes)
     if not true.any() or not found.any():
         status = "missed" if true.any() else "invented"
-        return LabelMetrics(case_id, name, status, 0.0, None, None if spacing is None else 0.0, *volumes)
-    dice = 2 * int((found & true).sum()) / (int(found.sum()) + int(true.sum()))
+        return LabelMetrics(case_id, name, status, dice, None, None if spacing is None else 0.0, *volumes)
     distances = (None, None) if spacing is None else _surface_metrics(found, true, [float(step) for step in spacing])
     return LabelMetrics(case_id, name, "both", dice, *distances, *volumes)
 

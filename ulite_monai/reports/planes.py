@@ -68,12 +68,14 @@ class DisplayVolume:
         mask: label map of the same shape.
         affine: 4x4, indices (l, p, i) to RAS mm.
         to_input: 4x4, indices (l, p, i) to the input's (i, j, k).
+        centred_on: label map of the same shape, which decides what is shown; usually the mask.
     """
 
     image: np.ndarray
     mask: np.ndarray
     affine: np.ndarray
     to_input: np.ndarray
+    centred_on: np.ndarray
 
     @property
     def whole(self) -> Box:
@@ -82,8 +84,8 @@ class DisplayVolume:
 
     @cached_property
     def labelled(self) -> list[np.ndarray]:
-        """For each axis, how many voxels of any label each section across it holds."""
-        return [np.count_nonzero(self.mask, axis=others) for others in ((1, 2), (0, 2), (0, 1))]
+        """For each axis, how many voxels of any label of `centred_on` each section across it holds."""
+        return [np.count_nonzero(self.centred_on, axis=others) for others in ((1, 2), (0, 2), (0, 1))]
 
     def around_mask(self, margin: float) -> Box:
         """The box around the mask, wider on each side by `margin` times the mask's longest extent, or some voxels.
@@ -135,17 +137,22 @@ class DisplayVolume:
         return f"{'ijk'[input_axis]} = {index:.0f}"
 
 
-def display_volume(image: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> DisplayVolume:
+def display_volume(
+    image: np.ndarray, mask: np.ndarray, affine: np.ndarray, centred_on: np.ndarray | None = None
+) -> DisplayVolume:
     """Turn a volume for display, without resampling and without a copy.
 
     Args:
         image: intensities, shape (i, j, k).
         mask: label map of the same shape.
         affine: 4x4, voxel indices to RAS mm.
+        centred_on: label map of the same shape, which decides what is shown; None for the mask.
     """
     turn = ornt_transform(io_orientation(affine), axcodes2ornt("LPI"))
     to_input = inv_ornt_aff(turn, mask.shape)
-    return DisplayVolume(apply_orientation(image, turn), apply_orientation(mask, turn), affine @ to_input, to_input)
+    shown, outlined = apply_orientation(image, turn), apply_orientation(mask, turn)
+    centre = outlined if centred_on is None else apply_orientation(centred_on, turn)
+    return DisplayVolume(shown, outlined, affine @ to_input, to_input, centre)
 
 
 def direction_letters(direction: np.ndarray) -> str:

@@ -20,7 +20,7 @@ from ulite_monai.reports.window import grey_window
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["preview_figure", "write_preview"]
+__all__ = ["preview_figure", "write_comparison", "write_preview"]
 
 # Lengths are in the picture's pixels.
 WIDTH = 1200
@@ -71,25 +71,72 @@ def write_preview(
         InputError: When the system refuses to write.
         ValueError: When image and mask don't have the same shape.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    _write([preview_figure(image, mask, affine, labels, title)], path, in_colour=image.ndim > mask.ndim)
+
+
+def write_comparison(
+    image: np.ndarray,
+    mask: np.ndarray,
+    reference: np.ndarray,
+    affine: np.ndarray,
+    labels: Sequence[str],
+    path: str | Path,
+    title: str = "",
+) -> None:
+    """Draw a mask and, below it, the reference in the same planes, as `write_preview` draws one.
+
+    Args:
+        image: as for `write_preview`.
+        mask: what was predicted.
+        reference: what is held to be right; a label map of the mask's shape.
+        affine: as for `write_preview`.
+        labels: as for `write_preview`.
+        path: `.png`; replaced if it exists, never half written.
+        title: the case's id.
+
+    Raises:
+        InputError: When the system refuses to write.
+        ValueError: When image, mask and reference don't have the same shape.
+    """
+    both = (mask > 0) | (reference > 0)
+    drawn = [
+        preview_figure(image, one, affine, labels, f"{title}: {name}", both)
+        for one, name in ((mask, "predicted"), (reference, "reference"))
+    ]
+    _write(drawn, path, in_colour=image.ndim > mask.ndim)
+
+
+def _write(figures: Sequence[Figure], path: str | Path, in_colour: bool) -> None:
+    """The figures below each other, as one PNG."""
     from PIL import Image
 
-    canvas = FigureCanvasAgg(preview_figure(image, mask, affine, labels, title))
-    canvas.draw()
-    picture = Image.fromarray(np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3]))
-    if image.ndim > mask.ndim:  # in full colour, a photograph takes three times the space
+    picture = Image.fromarray(np.vstack([_pixels(figure) for figure in figures]))
+    if in_colour:  # a photograph takes three times the space
         picture = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     with atomic_path(path) as temporary:
         picture.save(temporary, format="PNG", optimize=True)
 
 
+def _pixels(figure: Figure) -> np.ndarray:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
 def preview_figure(
-    image: np.ndarray, mask: np.ndarray, affine: np.ndarray, labels: Sequence[str], title: str = ""
+    image: np.ndarray,
+    mask: np.ndarray,
+    affine: np.ndarray,
+    labels: Sequence[str],
+    title: str = "",
+    centred_on: np.ndarray | None = None,
 ) -> Figure:
-    """The picture that `write_preview` writes, from the same arguments."""
+    """The picture that `write_preview` writes, from the same arguments; its planes are those of `centred_on`."""
     if image.shape[: mask.ndim] != mask.shape:
         raise ValueError(f"the image has shape {image.shape}, its mask {mask.shape}.")
-    rows = _image_row(image, mask) if mask.ndim == 2 else _volume_rows(image, mask, affine)
+    rows = _image_row(image, mask) if mask.ndim == 2 else _volume_rows(image, mask, affine, centred_on)
     window = grey_window(rows[-1].planes)
     shown = np.concatenate([plane.mask.ravel() for row in rows for plane in row.planes])
     styles = line_styles(labels, shown)
@@ -114,9 +161,9 @@ def _image_row(image: np.ndarray, mask: np.ndarray) -> list[_Row]:
     return [_row([plane], IMAGE_HEIGHT)]
 
 
-def _volume_rows(image: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> list[_Row]:
+def _volume_rows(image: np.ndarray, mask: np.ndarray, affine: np.ndarray, centred_on: np.ndarray | None) -> list[_Row]:
     """The whole planes and, below, a close-up where it enlarges the mask by enough."""
-    volume = display_volume(image, mask, affine)
+    volume = display_volume(image, mask, affine, centred_on)
     box = volume.around_mask(CLOSE_UP_MARGIN)
     overview = _row(volume.planes(volume.whole), ROW_HEIGHT)
     close_up = _row(volume.planes(box), ROW_HEIGHT)
