@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from tests.conftest import write_volume
+from ulite_monai.errors import InputError
 from ulite_monai.io.cases import case_items, find_labelled_cases
 from ulite_monai.io.preflight import check_items, corner_displacement
+from ulite_monai.transforms import LoadVolumed
 
 AFFINE = np.diag([-1.0, 1.0, 1.0, 1.0])
 
@@ -81,6 +83,22 @@ def test_channels_must_match(tmp_path, image, label):
     items[0]["image"] = [items[0]["image"], str(other)]
     (finding,) = check_items(items, num_labels=1)
     assert "other.nii.gz" in finding.text and "(5, 7, 8)" in finding.text
+
+
+def test_channels_that_cant_be_stacked_are_errors_as_they_are_to_training(tmp_path, image, label):
+    """The grids must agree as they are stored: a micrometre apart, or turned, LoadVolumed refuses them."""
+    items = pair(tmp_path, image, label)
+    first = items[0]["image"]
+    moved, turned = AFFINE.copy(), nib.Nifti1Image(image, AFFINE).as_reoriented([[1, 1], [0, 1], [2, 1]])
+    moved[0, 3] += 0.01
+    write_volume(tmp_path / "moved.nii.gz", image, moved)
+    nib.save(turned, tmp_path / "turned.nii.gz")
+    for name in ("moved.nii.gz", "turned.nii.gz"):
+        items[0]["image"] = [first, str(tmp_path / name)]
+        (finding,) = check_items(items, num_labels=1)
+        assert finding.level == "error" and f"{name}: the channels of a case must lie on one grid" in finding.text
+        with pytest.raises(InputError, match=f"{name}: the channels"):
+            LoadVolumed("image")(items[0])
 
 
 def test_corner_displacement_is_in_voxels_of_the_grid():

@@ -16,6 +16,7 @@ from ulite_monai.errors import InputError
 from ulite_monai.io.cases import IMAGE_SUFFIXES
 from ulite_monai.io.finite import settle_nonfinite
 from ulite_monai.io.references import read_reference
+from ulite_monai.io.volume import Volume, require_same_grid
 
 __all__ = ["Finding", "check_items", "corner_displacement"]
 
@@ -37,6 +38,7 @@ class _Loaded:
     path: str
     array: np.ndarray
     affine: np.ndarray
+    volume: Volume | None = None  # as it is stored
 
 
 def check_items(items: Sequence[dict[str, Any]], num_labels: int, instances: bool = False) -> list[Finding]:
@@ -78,8 +80,9 @@ def _check_item(item: dict[str, Any], num_labels: int, instances: bool) -> list[
     except _Unreadable as error:
         return [Finding("error", case_id, str(error))]
     findings = [f for channel in channels for f in _check_image(case_id, channel)]
-    for other in (*channels[1:], label):
-        findings += _check_same_grid(case_id, channels[0], other)
+    for other in channels[1:]:
+        findings += _check_channel(case_id, channels[0], other)
+    findings += _check_same_grid(case_id, channels[0], label)
     return findings + _check_label(case_id, label, None if instances else num_labels)
 
 
@@ -99,7 +102,7 @@ def _load(path: str, colour: bool = True) -> _Loaded:
         volume = read_reference(path)
     except InputError as error:
         raise _Unreadable(str(error)) from None
-    return _canonical(path, volume.array, volume.affine)
+    return _canonical(path, volume)
 
 
 def _load_image(file: Path, colour: bool) -> _Loaded:
@@ -115,18 +118,27 @@ def _load_image(file: Path, colour: bool) -> _Loaded:
     return _Loaded(str(file), array[..., 0] if array.ndim == 3 else array, np.eye(4))  # the last axis is colour
 
 
-def _canonical(path: str, array: np.ndarray, affine: np.ndarray) -> _Loaded:
+def _canonical(path: str, volume: Volume) -> _Loaded:
     """Axes turned to the closest of right, anterior, superior, as training does, so that flipped storage compares."""
-    if array.ndim != 3:
-        return _Loaded(path, array, affine)
-    orientation = nib.orientations.io_orientation(affine)
-    turned = nib.orientations.apply_orientation(array, orientation)
-    return _Loaded(path, turned, affine @ nib.orientations.inv_ornt_aff(orientation, array.shape))
+    orientation = nib.orientations.io_orientation(volume.affine)
+    turned = nib.orientations.apply_orientation(volume.array, orientation)
+    to_stored = nib.orientations.inv_ornt_aff(orientation, volume.array.shape)
+    return _Loaded(path, turned, volume.affine @ to_stored, volume)
 
 
 def _check_image(case_id: str, image: _Loaded) -> list[Finding]:
     if image.array.min() == image.array.max():
         return [Finding("warning", case_id, f"{image.path}: every voxel has the value {image.array.min()}.")]
+    return []
+
+
+def _check_channel(case_id: str, first: _Loaded, other: _Loaded) -> list[Finding]:
+    if first.volume is None or other.volume is None:
+        return _check_same_grid(case_id, first, other)
+    try:
+        require_same_grid(first.volume, other.volume)
+    except InputError as error:
+        return [Finding("error", case_id, str(error))]
     return []
 
 

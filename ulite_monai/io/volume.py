@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ulite_monai.errors import InputError
+
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
     from ulite_monai.io.dicom_series import DicomSeries
 
-__all__ = ["LPS_TO_RAS", "Volume", "spacing_of"]
+__all__ = ["LPS_TO_RAS", "Volume", "require_same_grid", "spacing_of"]
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from the axes of DICOM and ITK to those of NIfTI
+SAME_GRID_MM = 1e-3
 
 
 @dataclass
@@ -46,3 +49,16 @@ def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
     """The voxel's size along i, j, k in the affine's unit."""
     i, j, k = np.linalg.norm(affine[:3, :3], axis=0)
     return float(i), float(j), float(k)
+
+
+def require_same_grid(first: Volume, other: Volume) -> None:
+    """Check that two channels of a case can be stacked as they are stored.
+
+    Raises:
+        InputError: When their shapes differ, or their affines by more than a micrometre.
+    """
+    if first.array.shape != other.array.shape or not np.allclose(first.affine, other.affine, atol=SAME_GRID_MM):
+        raise InputError(
+            f"{other.source}: the channels of a case must lie on one grid, but this one has shape "
+            f"{other.array.shape} and {first.source} has {first.array.shape}, or their affines differ."
+        )

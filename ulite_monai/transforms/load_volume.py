@@ -11,16 +11,13 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import LoadImaged
 
-from ulite_monai.errors import InputError
 from ulite_monai.io.dicom_series import DicomSeries
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.references import read_reference
-from ulite_monai.io.volume import Volume
+from ulite_monai.io.volume import Volume, require_same_grid
 from ulite_monai.io.write_nifti import GEOMETRY_FIELDS
 
 __all__ = ["LoadVolumed"]
-
-SAME_GRID_MM = 1e-3
 
 
 class LoadVolumed(LoadImaged):
@@ -66,7 +63,7 @@ class LoadVolumed(LoadImaged):
             for entry in entries
         ]
         for other in volumes[1:]:
-            _require_same_grid(volumes[0], other)
+            require_same_grid(volumes[0], other)
         array = np.stack([np.asarray(volume.array, dtype=np.float32) for volume in volumes])
         warnings = "\n".join(w for volume in volumes for w in volume.warnings)
         meta = _meta(volumes[0]) | {"filename_or_obj": _name(entries[0]), "warnings": warnings}
@@ -77,14 +74,6 @@ def _name(entry: Any) -> str:
     if not isinstance(entry, Volume):
         return str(entry)
     return entry.source.id if isinstance(entry.source, DicomSeries) else str(entry.source)
-
-
-def _require_same_grid(first: Volume, other: Volume) -> None:
-    if first.array.shape != other.array.shape or not np.allclose(first.affine, other.affine, atol=SAME_GRID_MM):
-        raise InputError(
-            f"{other.source}: the channels of a case must lie on one grid, but this one has shape "
-            f"{other.array.shape} and {first.source} has {first.array.shape}, or their affines differ."
-        )
 
 
 def _meta(volume: Volume) -> dict[str, Any]:
