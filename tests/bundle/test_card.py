@@ -10,4 +10,4 @@ def test_the_folds_are_those_that_a_training_uses(bundle, hippocampus):
     for number, expected in enumerate(folds["validation"]):
         part = split(items, "validate", number, folds["num_folds"], folds["seed"])
         assert [item["case_id"] for item in part] == expected
-    assert sorted(sum(folds["validation"], [])) == sorted(item["case_id"] for item in items)
+    assert sorted(case for fold in folds["validation"] for case in fold) == sorted(item["case_id"] for item in items)
