@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
+from monai.networks.layers.utils import get_act_layer, get_dropout_layer, get_norm_layer
 from torch import nn
 
-from ulite_monai.networks.arguments import per_axis, per_level, positive_int, probability
+from ulite_monai.networks.arguments import buildable, per_axis, per_level, positive_int, probability
 from ulite_monai.networks.blocks import Bottleneck, DecoderBlock, EncoderBlock
 
 __all__ = ["ULite"]
@@ -80,6 +81,9 @@ class ULite(nn.Module):
         stem_step = per_axis("stem_stride", stem_stride, spatial_dims)
         stem_kernel = _stem_kernel(stem_kernel_size, stem_step, spatial_dims)
         probability("dropout", dropout)
+        buildable("act", act, lambda: get_act_layer(act))
+        buildable("norm", norm, lambda: get_norm_layer(norm, spatial_dims, widths[0]))
+        buildable("dropout", dropout, lambda: get_dropout_layer(dropout, dropout_dim=1))
 
         self.spatial_dims = spatial_dims
         self.stem_stride = list(stem_step)
@@ -150,7 +154,7 @@ def _pad_to_multiple(x: torch.Tensor, stride: list[int]) -> torch.Tensor:
 
 
 def _check_features(features: Sequence[int]) -> tuple[int, ...]:
-    if isinstance(features, str | int) or len(features) == 0:
+    if isinstance(features, str) or not isinstance(features, Sequence) or len(features) == 0:
         raise ValueError(f"features must be a sequence of at least one channel count, got {features!r}.")
     for width in features:
         positive_int("features", width)
