@@ -193,3 +193,42 @@ def export(
     for file in report.files:
         typer.echo(str(file))
     typer.echo(f"its logits differ from PyTorch's by at most {report.largest_difference:.1e}")
+
+
+@app.command()
+def serve(
+    studies: Annotated[str | None, typer.Option(help="A folder of images, or the URL of a PACS's DICOMweb.")] = None,
+    bundle: Annotated[
+        list[str] | None, typer.Option(help="hippocampus (the default), nuclei, or a bundle's folder; repeatable.")
+    ] = None,
+    work: Annotated[Path, typer.Option(help="Where copies of the bundles and all that is trained go.")] = Path(
+        "ulite-label"
+    ),
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen at.")] = 8000,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="Another web page that may use the server, as http://HOST:PORT.")
+    ] = None,
+    print_app: Annotated[
+        bool, typer.Option("--print-app", help="Only make the app's folder and print it, for monailabel start_server.")
+    ] = False,
+    export: Annotated[
+        tuple[str, Path] | None, typer.Option(help="Only write a served model, as it is now, to a new bundle.")
+    ] = None,
+) -> None:
+    """Annotate with 3D Slicer or OHIF: a MONAI Label server that segments, and learns from what is corrected."""
+    from ulite_monai.label.serve import serve as start
+    from ulite_monai.label.work_folder import models_in, prepare_app
+
+    if export:
+        name, target = export
+        models_in(work, [name])[name].export(target)
+        typer.echo(str(target))
+    elif print_app:
+        prepare_app(work, bundle or ["hippocampus"])
+        typer.echo(str(work.resolve()))
+    elif studies is None:
+        raise InputError("--studies is missing: give a folder of images, or a PACS's DICOMweb as http://HOST/PATH.")
+    else:
+        start(bundle or ["hippocampus"], studies, work, host, port, device, allow_origin or [])

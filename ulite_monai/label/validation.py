@@ -1,0 +1,45 @@
+"""How good a bundle's weights are on labelled cases, measured on the cases' own grids."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ulite_monai.io.cases import IMAGE_SUFFIXES
+from ulite_monai.io.read_volume import read_volume
+from ulite_monai.prediction.segmenter import Segmenter
+from ulite_monai.reports.metrics import overlap
+
+__all__ = ["mean_dice"]
+
+
+def mean_dice(segmenter: Segmenter, items: Sequence[Mapping[str, Any]]) -> float | None:
+    """The mean over cases and classes of the Dice coefficient; classes that neither mask holds are left out.
+
+    Args:
+        segmenter: the bundle with the weights to measure.
+        items: entries with `image` and `label` paths on one grid.
+
+    Returns:
+        The mean; None without cases, or where no case holds any class.
+    """
+    values = range(1, len(segmenter.labels) + 1)
+    found = [
+        overlap(mask == value, label == value)
+        for mask, label in ((segmenter({"image": [item["image"]]}).mask, _label(item["label"])) for item in items)
+        for value in values
+    ]
+    dice = [one for one in found if one is not None]
+    return statistics.fmean(dice) if dice else None
+
+
+def _label(path: str) -> np.ndarray:
+    if Path(path).name.lower().endswith(IMAGE_SUFFIXES):
+        with Image.open(path) as image:
+            return np.asarray(image).T
+    return np.asarray(read_volume(path).array)
