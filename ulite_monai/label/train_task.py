@@ -82,13 +82,13 @@ class BundleTraining(TrainTask):
         results = self.model.results()
         if not results:
             return {}
-        newest, served = results[max(results)], results.get(self.model.version)
+        newest = results[max(results)]
         return {
             "version": self.model.version,
             "epoch": newest.epochs,
             "total_epochs": newest.epochs,
             "total_time": f"{newest.seconds:.0f} s",
-            "best_metric": served.dice or 0.0 if served else 0.0,
+            "best_metric": (newest.dice if newest.accepted else newest.dice_before) or 0.0,
             "verdict": newest.verdict,
         }
 
@@ -189,7 +189,7 @@ def _judge(dice: float | None, before: float | None) -> tuple[bool, str]:
     if dice is None:
         return True, "there was nothing to validate on; the new weights are served."
     if before is None:
-        return True, f"mean Dice {dice:.4f} on the validation cases; the first weights of this model are served."
+        return True, f"mean Dice {dice:.5f} on the validation cases; the first weights of this model are served."
     if dice < before:
-        return False, f"mean Dice {dice:.4f} on the validation cases, {before:.4f} before: worse, not served."
-    return True, f"mean Dice {dice:.4f} on the validation cases, {before:.4f} before; the new weights are served."
+        return False, f"mean Dice {dice:.5f} on the validation cases, {before:.5f} before: worse, not served."
+    return True, f"mean Dice {dice:.5f} on the validation cases, {before:.5f} before; the new weights are served."
