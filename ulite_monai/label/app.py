@@ -82,7 +82,7 @@ class UliteApp(MONAILabelApp):
 
     def init_strategies(self) -> dict[str, Any]:
         """Which image is next."""
-        return {"random": Random(), "first": First(), "uncertainty": Uncertainty(self._infers)}
+        return {"random": Random(), "first": First(), "uncertainty": Uncertainty(self.models, self.device)}
 
     def init_batch_infer(self) -> Callable[..., Any]:
         """Segmentation of all images."""
