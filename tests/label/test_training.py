@@ -187,3 +187,21 @@ def test_two_models_and_one_without_weights(label_python, bundle, weak_bundle, c
         assert state["status"] == "DONE" and "the first weights of this model" in state["details"][-1]
         assert set(server.get("/info/").json()["models"]) == {"hippocampus", "weak"}
         assert server.infer(name_of(cases[0]), "json", "weak").json()["version"] == 1
+
+
+def test_a_viewer_trains_all_models_asks_whether_one_runs_and_stops_it(label_python, cases, studies, tmp_path):
+    add(studies, cases[:2])
+    with serving(label_python, tmp_path, studies) as server:
+        label(server, cases[:2])
+        assert server.get("/train/?check_if_running=true").status_code == 404
+        answer = server.post("/train/", json={"hippocampus": {"max_epochs": 0}})
+        assert answer.status_code == 422
+        answer = server.post("/train/", json={"hippocampus": {"max_epochs": 1000, "val_split": 0}})
+        assert answer.status_code == 200 and "hippocampus" in answer.json()
+        running = server.work / "model" / "hippocampus" / "versions" / "0001" / "model.pt"
+        for _ in itertools.takewhile(lambda _: not running.exists(), range(240)):
+            time.sleep(0.25)
+        assert server.get("/train/?check_if_running=true").json()["status"] == "RUNNING"
+        assert server.post("/train/hippocampus", json={}).status_code == 429
+        assert server.request("DELETE", "/train/").json()["status"] == "STOPPED"
+        assert server.infer(name_of(cases[0]), "json").json()["version"] == 0
