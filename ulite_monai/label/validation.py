@@ -31,15 +31,18 @@ def mean_dice(segmenter: Segmenter, items: Sequence[Mapping[str, Any]]) -> float
     values = range(1, len(segmenter.labels) + 1)
     found = [
         overlap(mask == value, label == value)
-        for mask, label in ((segmenter({"image": [item["image"]]}).mask, _label(item["label"])) for item in items)
+        for mask, label in (
+            (segmenter({"image": [item["image"]]}).mask, _label(item["label"], len(values))) for item in items
+        )
         for value in values
     ]
     dice = [one for one in found if one is not None]
     return statistics.fmean(dice) if dice else None
 
 
-def _label(path: str) -> np.ndarray:
+def _label(path: str, classes: int) -> np.ndarray:
     if Path(path).name.lower().endswith(IMAGE_SUFFIXES):
         with Image.open(path) as image:
-            return np.asarray(image).T
+            array = np.asarray(image).T
+        return array > 0 if classes == 1 else array  # masks of one class may number its objects
     return np.asarray(read_volume(path).array)
