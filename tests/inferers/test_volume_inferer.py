@@ -84,6 +84,15 @@ def test_a_window_is_never_wider_than_the_image(network):
     assert set(network.shapes) == {(1, 16, 18, 7)}
 
 
+def test_windows_that_may_not_grow(network):
+    inferer = VolumeInferer((16, 16, 40), grow_windows=False)
+    with torch.no_grad():
+        inferer(IMAGE, network)
+        assert set(network.shapes) == {(1, 16, 16, 33)} and inferer.last_run == "windows of 16x16x33"
+        inferer(IMAGE[:, :, :16, :9], network)
+    assert network.shapes[-1] == (1, 16, 9, 33) and inferer.last_run == "one pass"
+
+
 def test_a_batch_of_windows_fits_too(network):
     with torch.no_grad():
         VolumeInferer((16, 16, 16), sw_batch_size=2, max_memory=20 * 37 * 33 * 1024)(IMAGE, network)

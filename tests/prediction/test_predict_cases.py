@@ -480,6 +480,20 @@ def test_the_shipped_weights_on_a_few_validation_cases(hippocampus, bundle):
             assert dice[1] > dice[0] - 0.03
 
 
+@pytest.mark.slow
+def test_small_windows_cost_accuracy_so_the_whole_volume_is_used(hippocampus):
+    """The field of view is wider than 32 voxels; over the 42 cases of fold 0, see benchmarks/windows.py."""
+    names = ("hippocampus_298", "hippocampus_282", "hippocampus_243")
+    windows = {"roi_size": [32, 32, 32], "grow_windows": False}
+    dice = []
+    for segmenter in (Segmenter("hippocampus", device="cpu", overrides=ids) for ids in ({}, windows)):
+        for name in names:
+            label = np.asarray(nib.load(hippocampus / "labelsTr" / f"{name}.nii.gz").dataobj)
+            mask = segmenter({"image": str(hippocampus / "imagesTr" / f"{name}.nii.gz")}).mask
+            dice.append(np.mean([overlap(mask == value, label == value) for value in (1, 2)]))
+    assert np.mean(dice[:3]) > np.mean(dice[3:]) + 0.01
+
+
 def overlap(one, other):
     return 2 * (one & other).sum() / (one.sum() + other.sum())
 

@@ -31,6 +31,9 @@ class VolumeInferer(SlidingWindowInfererAdapt):
             from it, along the shortest axes of the image first; it is used even where it takes more than `max_memory`.
         sw_batch_size: windows, or slices of a volume, in a batch.
         overlap: overlap of neighbouring windows, in [0, 1).
+        grow_windows: whether windows may be larger than `roi_size`, up to the whole image. False for a network that
+            was trained on patches of about `roi_size` cut from larger images: where its field of view is wider than
+            those, it hasn't learnt what the context says, and its masks may get worse with more of it.
         max_memory: bytes that the network's activations may take, as `ulite_monai.runtime.memory.bytes_per_voxel`
             estimates them; None for half of what is free when it runs, so that the windows depend on the machine.
         slice_axis: spatial axis of a volume along which a network of 2D images runs over its slices.
@@ -50,6 +53,7 @@ class VolumeInferer(SlidingWindowInfererAdapt):
         roi_size: Sequence[int],
         sw_batch_size: int = 1,
         overlap: float = 0.5,
+        grow_windows: bool = True,
         max_memory: int | None = None,
         slice_axis: int = -1,
         **kwargs: Any,
@@ -61,6 +65,7 @@ class VolumeInferer(SlidingWindowInfererAdapt):
         super().__init__(roi_size, sw_batch_size=sw_batch_size, overlap=overlap, **({"mode": "gaussian"} | kwargs))
         self.overlap: float = overlap
         self.smallest_window = tuple(roi_size)
+        self.grow_windows = grow_windows
         self.max_memory = max_memory
         self.slice_axis = slice_axis
         self.last_run = ""
@@ -75,9 +80,9 @@ class VolumeInferer(SlidingWindowInfererAdapt):
 
     def _over_image(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         image = tuple(inputs.shape[2:])
-        allowed = free_memory(inputs.device) // 2 if self.max_memory is None else self.max_memory
-        voxels = int(allowed // bytes_per_voxel(network))
-        if inputs.shape[0] * math.prod(image) <= voxels:
+        voxels = self._voxels_that_fit(inputs.device, network)
+        window = _largest_window(self.smallest_window, image, voxels // inputs.shape[0])
+        if window == image:
             self.last_run = "one pass"
             return network(inputs, *args, **kwargs)
         self.roi_size = _largest_window(self.smallest_window, image, voxels // self.sw_batch_size)
@@ -85,6 +90,12 @@ class VolumeInferer(SlidingWindowInfererAdapt):
         windows = inputs.shape[0] * _windows(image, self.roi_size, self.overlap)
         counted = self._counted(network, math.ceil(windows / self.sw_batch_size))
         return super().__call__(inputs, counted, *args, **kwargs)
+
+    def _voxels_that_fit(self, device: torch.device, network: Callable[..., Any]) -> int:
+        if not self.grow_windows:
+            return 0
+        allowed = free_memory(device) // 2 if self.max_memory is None else self.max_memory
+        return int(allowed // bytes_per_voxel(network))
 
     def _over_slices(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         axis = self.slice_axis % (inputs.ndim - 2) + 2
