@@ -61,8 +61,8 @@ def template(folder: Path) -> tuple[Path, np.ndarray]:
 def print_table(cases: Cases, ckpt: Path | None, ids: dict, sizes: list[int]) -> None:
     whole = masks(cases, ckpt, ids | {"max_memory": 2**50})
     names = [f"{value}" for value in ids.get("labels", ("anterior", "posterior"))]
-    print(f"{len(cases)} cases\n\n| run in | " + " | ".join(f"{n}: with one pass | {n}: with the truth" for n in names) + " |")
-    print("|---|" + "---|---|" * len(names) + " |")
+    heads = [f"{name}: with {other}" for name in names for other in ("one pass", "the truth")]
+    print(f"{len(cases)} cases\n\n| run in | " + " | ".join(heads) + " |\n|---|" + "---|" * len(heads))
     print_row("one pass", whole, whole, cases)
     for size in sizes:
         found = masks(cases, ckpt, ids | {"roi_size": [size] * 3, "grow_windows": False})
