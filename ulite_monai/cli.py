@@ -85,6 +85,10 @@ def predict(
     )
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("segmenting", total=None)
+        windows = progress.add_task("windows", visible=False)
+        segmenter.inferer.on_window = lambda done, total: progress.update(
+            windows, completed=done, total=total, visible=done < total
+        )
 
         def tell(result: Any, number: int, total: int) -> None:
             progress.update(bar, completed=number, total=total)

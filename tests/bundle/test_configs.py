@@ -20,7 +20,9 @@ def configs(bundle):
     return {name: read_json(bundle / "configs" / f"{name}.json") for name in CONFIGS}
 
 
-@pytest.mark.parametrize("name", ["network_def", "labels", "spacing", "roi_size", "overlap", "sw_batch_size"])
+@pytest.mark.parametrize(
+    "name", ["network_def", "labels", "spacing", "roi_size", "grow_windows", "overlap", "sw_batch_size", "max_memory"]
+)
 def test_training_and_inference_say_the_same(configs, name):
     assert configs["train"][name] == configs["inference"][name]
 

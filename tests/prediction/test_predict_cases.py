@@ -10,6 +10,8 @@ import time
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
+from monai.bundle import ConfigParser
 
 import ulite_monai
 from tests.conftest import environment, expected_mask, run_bundle, write_volume
@@ -388,6 +390,59 @@ def test_several_jobs_give_the_same_in_the_same_order(segmenter, tmp_path):
         predict_cases(tmp_path / "in", tmp_path / "x", segmenter, PredictOptions(jobs=0))
 
 
+def test_the_report_says_how_the_network_ran(segmenter, weights, tmp_path):
+    path = write_volume(tmp_path / "a.nii.gz", volume())
+    (whole,) = predict_cases(path, tmp_path / "whole", segmenter)
+    assert whole.inference == "one pass"
+    limited = Segmenter("hippocampus", weights, "cpu", overrides={"max_memory": 1, "roi_size": [16, 16, 16]})
+    windows = []
+    limited.inferer.on_window = lambda done, total: windows.append((done, total))
+    predict_cases(path, tmp_path / "windows", limited)
+    (case,) = json.loads((tmp_path / "windows" / "predictions.json").read_text())["cases"]
+    assert case["inference"] == "windows of 16x16x16"
+    assert windows == [(n, 3 * 4 * 3) for n in range(1, 37)]
+    masks = [np.asarray(nib.load(tmp_path / name / "a.nii.gz").dataobj) for name in ("whole", "windows")]
+    assert np.array_equal(*masks)  # this network sees one voxel
+
+
+@pytest.fixture(scope="module")
+def slice_weights(bundle, tmp_path_factory):
+    """Random weights of the bundle's network in 2D, and that network."""
+    torch.manual_seed(0)
+    parser = ConfigParser(json.loads((bundle / "configs/inference.json").read_text()))
+    parser["network_def#spatial_dims"] = 2
+    network = parser.get_parsed_content("network_def").eval()
+    path = tmp_path_factory.mktemp("slices") / "model.pt"
+    torch.save(network.state_dict(), path)
+    return path, network
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("axis", [0, 2])
+def test_a_bundle_of_slices_segments_volumes(slice_weights, bundle, tmp_path, axis):
+    """`ulite predict`, `monai.bundle run`, and each slice by itself."""
+    path, network = slice_weights
+    image = volume()
+    write_volume(tmp_path / "in" / "a.nii.gz", image, np.diag([1, 1, 1, 1]))
+    ids = {"network_def#spatial_dims": 2, "roi_size": [32, 32], "inferer#slice_axis": axis, "sw_batch_size": 4}
+    with torch.no_grad():
+        slices = torch.from_numpy((image - image.mean()) / image.std()).movedim(axis, 0)[:, None]
+        logits = torch.cat([network(one[None]) for one in slices])
+        expected = logits.argmax(1).movedim(0, axis).numpy()
+    assert len(np.unique(expected)) > 1
+    (result,) = predict_cases(tmp_path / "in", tmp_path / "ours", Segmenter("hippocampus", path, "cpu", overrides=ids))
+    assert (result.status, result.inference) == ("done", "slices, one pass each"), result.message
+    run_bundle(
+        *("run", "--bundle_root", str(bundle), "--config_file", str(bundle / "configs/inference.json")),
+        *("--dataset_dir", str(tmp_path / "in"), "--output_dir", str(tmp_path / "theirs"), "--ckpt", str(path)),
+        *(text for name, value in ids.items() for text in (f"--{name}", str(value))),
+        cwd=tmp_path,
+    )
+    ours, theirs = (np.asarray(nib.load(tmp_path / where / "a.nii.gz").dataobj) for where in ("ours", "theirs"))
+    assert np.array_equal(ours, theirs)
+    assert (ours == expected).mean() > 0.9999
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("to", "name"), [("torchscript", "a.ts"), ("onnx", "a.onnx"), ("openvino", "a.xml")])
 def test_export_of_a_bundle(weights, tmp_path, to, name):
@@ -423,6 +478,20 @@ def test_the_shipped_weights_on_a_few_validation_cases(hippocampus, bundle):
             dice = [overlap(segmenter(item).mask == value, label == value) for segmenter in (plain, flipping)]
             assert dice[0] == pytest.approx(table[name, part], abs=5e-5)
             assert dice[1] > dice[0] - 0.03
+
+
+@pytest.mark.slow
+def test_small_windows_cost_accuracy_so_the_whole_volume_is_used(hippocampus):
+    """The field of view is wider than 32 voxels; over the 42 cases of fold 0, see benchmarks/windows.py."""
+    names = ("hippocampus_298", "hippocampus_282", "hippocampus_243")
+    windows = {"roi_size": [32, 32, 32], "grow_windows": False}
+    dice = []
+    for segmenter in (Segmenter("hippocampus", device="cpu", overrides=ids) for ids in ({}, windows)):
+        for name in names:
+            label = np.asarray(nib.load(hippocampus / "labelsTr" / f"{name}.nii.gz").dataobj)
+            mask = segmenter({"image": str(hippocampus / "imagesTr" / f"{name}.nii.gz")}).mask
+            dice.append(np.mean([overlap(mask == value, label == value) for value in (1, 2)]))
+    assert np.mean(dice[:3]) > np.mean(dice[3:]) + 0.01
 
 
 def overlap(one, other):

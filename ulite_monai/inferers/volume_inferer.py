@@ -7,11 +7,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import psutil
 import torch
 from monai.inferers import SlidingWindowInfererAdapt
 
 from ulite_monai.errors import InputError
+from ulite_monai.runtime.memory import bytes_per_voxel, free_memory
 
 __all__ = ["VolumeInferer"]
 
@@ -22,19 +22,30 @@ class VolumeInferer(SlidingWindowInfererAdapt):
     """MONAI's sliding-window inferer that needs no windows for a volume whose activations fit the memory.
 
     A fully convolutional network gives the same mask without windows, faster, and without their borders. One pass is
-    made when voxels times `bytes_per_voxel` is at most `max_memory`; otherwise Gaussian-weighted windows of
-    `roi_size` run, stitched where memory is left (MONAI's behaviour).
+    made when the network's activations take at most `max_memory`; otherwise Gaussian-weighted windows run, as large
+    as fits, stitched where memory is left (MONAI's behaviour). A network of 2D images runs over the slices of a
+    volume, each in one pass or in windows by the same rule.
 
     Args:
-        roi_size: window size, one number per axis.
-        sw_batch_size: windows in a batch.
+        roi_size: the smallest window, one number per axis of the network's input, 0 for the whole axis. Windows grow
+            from it, along the shortest axes of the image first; it is used even where it takes more than `max_memory`.
+        sw_batch_size: windows, or slices of a volume, in a batch.
         overlap: overlap of neighbouring windows, in [0, 1).
-        bytes_per_voxel: memory that the network needs at its peak for a voxel of the input.
-        max_memory: bytes that one pass may take; None for half of what is free when it runs.
-        kwargs: further arguments of MONAI's `SlidingWindowInferer`.
+        grow_windows: whether windows may be larger than `roi_size`, up to the whole image. False for a network that
+            was trained on patches of about `roi_size` cut from larger images: where its field of view is wider than
+            those, it hasn't learnt what the context says, and its masks may get worse with more of it.
+        max_memory: bytes that the network's activations may take, as `ulite_monai.runtime.memory.bytes_per_voxel`
+            estimates them; None for half of what is free when it runs, so that the windows depend on the machine.
+        slice_axis: spatial axis of a volume along which a network of 2D images runs over its slices.
+        kwargs: further arguments of MONAI's `SlidingWindowInferer`, but `cache_roi_weight_map`.
+
+    Attributes:
+        last_run: how the last image was run, in words.
+        on_window: called with the number of batches of windows or slices done and their total, where there is more
+            than one.
 
     Raises:
-        InputError: When `overlap` is out of range.
+        InputError: When `overlap` or `max_memory` is out of range.
     """
 
     def __init__(
@@ -42,34 +53,96 @@ class VolumeInferer(SlidingWindowInfererAdapt):
         roi_size: Sequence[int],
         sw_batch_size: int = 1,
         overlap: float = 0.5,
-        bytes_per_voxel: int = 1024,
+        grow_windows: bool = True,
         max_memory: int | None = None,
+        slice_axis: int = -1,
         **kwargs: Any,
     ) -> None:
         if not 0 <= overlap < 1:
             raise InputError(f"overlap must be at least 0 and below 1, got {overlap!r}.")
+        if max_memory is not None and (isinstance(max_memory, bool | str) or not max_memory > 0):
+            raise InputError(f"max_memory must be a number of bytes above 0, or null, got {max_memory!r}.")
         super().__init__(roi_size, sw_batch_size=sw_batch_size, overlap=overlap, **({"mode": "gaussian"} | kwargs))
-        self.bytes_per_voxel = bytes_per_voxel
+        self.overlap: float = overlap
+        self.smallest_window = tuple(roi_size)
+        self.grow_windows = grow_windows
         self.max_memory = max_memory
+        self.slice_axis = slice_axis
+        self.last_run = ""
+        self.on_window: Callable[[int, int], None] | None = None
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Logits `(batch, classes, *spatial)` of images `(batch, channels, *spatial)`."""
-        needed = math.prod(inputs.shape[2:]) * inputs.shape[0] * self.bytes_per_voxel
-        allowed = free_memory(inputs.device) // 2 if self.max_memory is None else self.max_memory
-        if needed <= allowed:
+        of_slices = inputs.ndim - 2 == len(self.smallest_window) + 1
+        logits = (self._over_slices if of_slices else self._over_image)(inputs, network, *args, **kwargs)
+        logger.info("%s over %s", self.last_run, _by(inputs.shape[2:]))
+        return logits
+
+    def _over_image(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        image = tuple(inputs.shape[2:])
+        voxels = self._voxels_that_fit(inputs.device, network)
+        window = _largest_window(self.smallest_window, image, voxels // inputs.shape[0])
+        if window == image:
+            self.last_run = "one pass"
             return network(inputs, *args, **kwargs)
-        logger.info(
-            "windows of %s: one pass over %s would need %.1f GB, %.1f GB may be used.",
-            self.roi_size,
-            tuple(inputs.shape[2:]),
-            needed / 1e9,
-            allowed / 1e9,
-        )
-        return super().__call__(inputs, network, *args, **kwargs)
+        self.roi_size = _largest_window(self.smallest_window, image, voxels // self.sw_batch_size)
+        self.last_run = f"windows of {_by(self.roi_size)}"
+        windows = inputs.shape[0] * _windows(image, self.roi_size, self.overlap)
+        counted = self._counted(network, math.ceil(windows / self.sw_batch_size))
+        return super().__call__(inputs, counted, *args, **kwargs)
+
+    def _voxels_that_fit(self, device: torch.device, network: Callable[..., Any]) -> int:
+        if not self.grow_windows:
+            return 0
+        allowed = free_memory(device) // 2 if self.max_memory is None else self.max_memory
+        return int(allowed // bytes_per_voxel(network))
+
+    def _over_slices(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        axis = self.slice_axis % (inputs.ndim - 2) + 2
+        batches = inputs.movedim(axis, 1).flatten(0, 1).split(self.sw_batch_size)
+        logits = []
+        for number, batch in enumerate(batches, start=1):
+            logits.append(self._over_image(batch, network, *args, **kwargs))
+            self._tell(number, len(batches))
+        self.last_run = f"slices, {self.last_run} each"
+        return torch.cat(logits).unflatten(0, (inputs.shape[0], inputs.shape[axis])).movedim(1, axis)
+
+    def _counted(self, network: Callable[..., Any], total: int) -> Callable[..., Any]:
+        done = 0
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            nonlocal done
+            logits = network(*args, **kwargs)
+            done += 1
+            self._tell(done, total)
+            return logits
+
+        return run
+
+    def _tell(self, done: int, total: int) -> None:
+        if self.on_window is not None:
+            self.on_window(done, total)
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a device; for others than CUDA GPUs, the main memory's."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+def _largest_window(smallest: Sequence[int], image: Sequence[int], voxels: int) -> tuple[int, ...]:
+    """At least `smallest` and at most `voxels` large, whole along as many axes of the image as can be.
+
+    Windows that are long along few axes cover a volume with fewer overlaps than cubes do.
+    """
+    window = [min(least, size) if least > 0 else size for least, size in zip(smallest, image, strict=True)]
+    for axis in sorted(range(len(image)), key=lambda axis: image[axis]):
+        others = math.prod(window) // window[axis]
+        window[axis] = max(window[axis], min(image[axis], voxels // others))
+    return tuple(window)
+
+
+def _windows(image: Sequence[int], window: Sequence[int], overlap: float) -> int:
+    """How many windows MONAI lays over an image."""
+    steps = [max(1, int(width * (1 - overlap))) for width in window]
+    return math.prod(
+        1 + math.ceil((size - width) / step) for size, width, step in zip(image, window, steps, strict=True)
+    )
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))

@@ -68,6 +68,8 @@ class CaseResult:
         status: "done", "empty" (done, and nothing found), "skipped" (was there already), "refused" or "failed".
         message: why it was refused or failed.
         seconds: that it took.
+        inference: in words, whether the network ran in one pass or in windows, and how large those were; without
+            `max_memory`, this depends on the memory that was free.
         outputs: the files written.
         volumes: voxels and mL of each label.
         warnings: what a reader of the mask should know.
@@ -78,6 +80,7 @@ class CaseResult:
     status: Literal["done", "empty", "skipped", "refused", "failed"] = "done"
     message: str = ""
     seconds: float = 0.0
+    inference: str = ""
     outputs: list[str] = field(default_factory=list)
     volumes: list[LabelVolume] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -211,14 +214,14 @@ def _paths(case: Case, folder: Path, mask_name: str | None, options: PredictOpti
 
 def _require_fitting(case: Case, segmenter: Segmenter, options: PredictOptions) -> None:
     """Refuse what isn't of the bundle's kind, and a SEG of what is no DICOM series."""
-    dims = 2 if _is_image(case) else 3
-    if dims != segmenter.spatial_dims:
-        kinds = {2: "a 2D image", 3: "a volume"}
-        raise Refused(f"it is {kinds[dims]}, and this bundle segments {kinds[segmenter.spatial_dims]}.")
+    is_volume = not _is_image(case)
+    if is_volume != segmenter.takes_volumes:
+        kinds = {False: "a 2D image", True: "a volume"}
+        raise Refused(f"it is {kinds[is_volume]}, and this bundle segments {kinds[segmenter.takes_volumes]}.")
     channels = segmenter.metadata["network_data_format"]["inputs"]["image"]["num_channels"]
-    if dims == 3 and len(case.image) != channels:
+    if is_volume and len(case.image) != channels:
         raise Refused(f"it has {len(case.image)} channels, and this bundle takes {channels}.")
-    if dims == 3 and options.format == "dicom-seg" and case.series is None:
+    if is_volume and options.format == "dicom-seg" and case.series is None:
         raise Refused("a DICOM SEG needs a DICOM series; write NIfTI with --format nifti.")
 
 
@@ -234,6 +237,7 @@ def _segment(
     if volume is not None:
         item["image"] = [volume, *(read_reference(str(path), "replace") for path in case.image[1:])]
     found = segmenter(item, with_probabilities="probabilities" in paths)
+    result.inference = found.inference
     grid = source_grid(found.meta) if volume is None else volume
     if found.mask.shape != grid.array.shape:
         raise InputError(f"the mask of shape {found.mask.shape} isn't on the input's grid {grid.array.shape}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
-from monai.transforms import AsDiscreted, SaveImaged
+from monai.transforms import AsDiscreted, Compose, SaveImaged
 from torch import nn
 
 from ulite_monai.bundles import find_bundle
 from ulite_monai.errors import InputError, input_error, reason
 from ulite_monai.runtime.process import choose_device
 from ulite_monai.runtime.weights import load_network
+from ulite_monai.transforms import LoadVolumed
 
 __all__ = ["Segmentation", "Segmenter"]
 
@@ -36,11 +37,13 @@ class Segmentation:
         mask: label map, uint8, on the input's grid: shape (i, j, k), or (x, y) of an image.
         probabilities: float32, (classes, *the mask's shape), on the same grid; None unless asked for.
         meta: what is known of the input: `affine` (4x4, voxel to RAS mm), `warnings`, the NIfTI geometry fields.
+        inference: in words, whether the network ran in one pass or in windows of which size.
     """
 
     mask: np.ndarray
     meta: Mapping[str, Any]
     probabilities: np.ndarray | None = None
+    inference: str = ""
 
 
 class Segmenter:
@@ -106,15 +109,15 @@ class Segmenter:
             raise InputError("the bundle's inference.json has no flip_axes, so it can't average over flips.")
         self.network: nn.Module = parser.get_parsed_content("network")
         self.amp = bool(parser.get_parsed_content("amp"))
-        self.inferer: Callable[..., Any] = parser.get_parsed_content("inferer")
-        self.preprocessing: Callable[..., Any] = parser.get_parsed_content("preprocessing")
+        self.inferer: Any = parser.get_parsed_content("inferer")
+        self.preprocessing: Compose = parser.get_parsed_content("preprocessing")
         steps = parser.get_parsed_content("postprocessing").transforms
         self.postprocessing = [step for step in steps if not isinstance(step, SaveImaged)]
 
     @property
-    def spatial_dims(self) -> int:
-        """2 for a bundle of images, 3 for one of volumes."""
-        return len(self.metadata["network_data_format"]["inputs"]["image"]["spatial_shape"])
+    def takes_volumes(self) -> bool:
+        """Whether the bundle segments volumes, be its network of volumes or of slices; else it is for 2D images."""
+        return any(isinstance(step, LoadVolumed) for step in self.preprocessing.transforms)
 
     def __call__(self, item: Mapping[str, Any], with_probabilities: bool = False) -> Segmentation:
         """Segment one entry of a data list (`image` names the volume, one path per channel); threads may share it.
@@ -131,6 +134,7 @@ class Segmenter:
         # Compiled networks take one call at a time, and it uses all cores anyway.
         with self._turn, torch.inference_mode(), torch.autocast(self.device.type, enabled=self.amp):
             logits = self._logits(image.as_tensor()[None].to(self.device))
+            inference = getattr(self.inferer, "last_run", "")
         data["pred"] = MetaTensor(logits[0].float(), meta=image.meta, applied_operations=image.applied_operations)
         probabilities = None
         for step in self.postprocessing:
@@ -138,7 +142,7 @@ class Segmenter:
                 probabilities = np.asarray(data["pred"].as_tensor().cpu(), dtype=np.float32)
             data = step(data)
         mask = np.asarray(data["pred"][0].as_tensor().cpu()).astype(np.uint8)
-        return Segmentation(mask, data["pred"].meta, probabilities)
+        return Segmentation(mask, data["pred"].meta, probabilities, inference)
 
     def _logits(self, image: torch.Tensor) -> torch.Tensor:
         if not self.tta:

@@ -13,6 +13,7 @@ from torch import nn
 from ulite_monai.errors import InputError
 from ulite_monai.networks.fuse import fuse
 from ulite_monai.networks.ulite import ULite
+from ulite_monai.runtime.memory import bytes_per_voxel
 
 __all__ = ["ENGINES", "PRECISIONS", "TorchNetwork", "choose_engine", "compile_network"]
 
@@ -42,7 +43,8 @@ def compile_network(
 
     Returns:
         A module that takes ``(batch, in_channels, *spatial)`` and returns float32 logits
-        ``(batch, out_channels, *spatial)``, without gradients. One thread at a time may call it.
+        ``(batch, out_channels, *spatial)``, without gradients. One thread at a time may call it. Its
+        ``bytes_per_voxel`` is the memory that it takes at its peak for each voxel of its input.
 
     Raises:
         InputError: When an argument is none of the above, or the device or the installation can't do it.
@@ -101,6 +103,7 @@ class TorchNetwork(nn.Module):
         super().__init__()
         self.network = fuse(network) if isinstance(network, ULite) else copy.deepcopy(network)
         self.network.eval().requires_grad_(False).to(device)
+        self.bytes_per_voxel = bytes_per_voxel(network, "fused")
         _make_channels_last(self.network)
         self.device_type = device.type
         self.dtype = dtype

@@ -11,6 +11,7 @@ from torch import nn
 
 from ulite_monai.networks.fuse import fuse
 from ulite_monai.networks.ulite import ULite
+from ulite_monai.runtime.memory import bytes_per_voxel
 from ulite_monai.runtime.openvino_cache import cached_model
 from ulite_monai.runtime.openvino_convert import convert_at_shape, convert_fused
 
@@ -41,6 +42,7 @@ class OpenVINONetwork(nn.Module):
     def __init__(self, network: nn.Module, precision: str = "float32", threads: int | None = None) -> None:
         super().__init__()
         compiler = _Compiler(precision, threads)
+        self.bytes_per_voxel = bytes_per_voxel(network, "openvino")
         self._requests: _Requests
         if isinstance(network, ULite):
             fused = fuse(network).cpu().float()

@@ -18,6 +18,7 @@ __all__ = ["print_next_steps", "record_run"]
 logger = logging.getLogger(__name__)
 
 SPLIT_IDS = ("fold", "num_folds", "seed")
+INFERENCE_IDS = ("labels", "spacing", "roi_size", "grow_windows")
 
 
 def record_run(
@@ -67,8 +68,8 @@ def print_next_steps(bundle_root: str | Path, settings: Mapping[str, Any]) -> No
     shipped = json.loads((configs / "train.json").read_text(encoding="utf-8"))
     changed = {name: value for name, value in settings.items() if name in shipped and shipped[name] != value}
     if settings["dataset_dir"]:
-        logger.info("evaluate: %s", shlex.join([*evaluate, *_overrides(changed, ("labels", "spacing", *SPLIT_IDS))]))
-    logger.info("use it: %s", shlex.join([*use, *_overrides(changed, ("labels", "spacing")), "--output_dir", "MASKS"]))
+        logger.info("evaluate: %s", shlex.join([*evaluate, *_overrides(changed, (*INFERENCE_IDS, *SPLIT_IDS))]))
+    logger.info("use it: %s", shlex.join([*use, *_overrides(changed, INFERENCE_IDS), "--output_dir", "MASKS"]))
 
 
 def _overrides(changed: Mapping[str, Any], names: Sequence[str]) -> list[str]:

@@ -1,0 +1,116 @@
+"""The estimate of a network's memory against what a process really takes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import environment
+from ulite_monai.networks import ULite
+from ulite_monai.runtime.engines import compile_network
+from ulite_monai.runtime.memory import bytes_per_voxel, free_memory
+
+# Runs an inferer once in a process that is warm, and prints its estimate and how far the memory rose, in bytes.
+MEASURE = """
+import gc, sys
+import torch
+from ulite_monai.inferers import VolumeInferer
+from ulite_monai.networks import ULite
+from ulite_monai.runtime.allocator import keep_freed_memory
+from ulite_monai.runtime.engines import compile_network
+from ulite_monai.runtime.memory import bytes_per_voxel
+
+def status(name):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(name)) * 1024
+
+engine, limit, features, shape = sys.argv[1], *map(eval, sys.argv[2:])
+keep_freed_memory()
+network = ULite(len(shape) - 2, shape[1], 3, features=features).eval()
+network = network if engine == "eager" else compile_network(network, "cpu", engine)
+inferer = VolumeInferer([32] * (len(shape) - 2), max_memory=limit)
+image = torch.randn(shape)
+with torch.inference_mode():
+    network(torch.zeros(1, shape[1], *[32] * (len(shape) - 2)))
+    gc.collect()
+    before = status("VmRSS")
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    inferer(image, network)
+print(image[:, 0].numel() * bytes_per_voxel(network), status("VmHWM") - before, inferer.last_run)
+"""
+
+
+def measure(*arguments: object) -> tuple[int, int, str]:
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("the peak memory of a part of a process can be read on Linux only")
+    command = [sys.executable, "-W", "ignore", "-c", MEASURE, *map(str, arguments)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    estimate, peak, how = done.stdout.strip().split(maxsplit=2)
+    return int(estimate), int(peak), how
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["eager", "torch", "openvino"])
+@pytest.mark.parametrize(
+    ("features", "shape"),
+    [
+        ((16, 32, 64, 128, 256), (1, 1, 96, 96, 96)),
+        ((16, 32, 64, 128, 256, 512), (1, 1, 96, 96, 96)),
+        ((8, 16, 32), (1, 1, 96, 96, 96)),
+        ((16, 32, 64, 128, 256, 512), (1, 3, 768, 768)),
+    ],
+)
+def test_one_pass_takes_no_more_than_estimated(engine: str, features: tuple, shape: tuple) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    estimate, peak, how = measure(engine, 2**40, features, shape)
+    assert how == "one pass"
+    assert estimate / 4 <= peak <= estimate
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "window"), [("torch", "64x64x50"), ("openvino", "64x64x107")])
+def test_a_volume_too_large_takes_the_limit_and_its_result(engine: str, window: str) -> None:
+    """The result: three logits and the sum of the weights for each voxel, however long the volume is."""
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    limit = 200 * 2**20
+    for length in (128, 320):
+        estimate, peak, how = measure(engine, limit, (16, 32, 64, 128, 256), (1, 1, 64, 64, length))
+        assert how == f"windows of {window}" and estimate > limit
+        assert peak <= limit + 64 * 64 * length * 4 * (3 + 1) + 16 * 2**20
+
+
+def test_each_engine_says_what_a_voxel_takes() -> None:
+    network = ULite(3, 1, 3, features=(16, 32, 64), strides=[2, (1, 2, 2)]).eval()
+    channels = 1 + 3 + (16 + 32) + (32 + 64) / 8
+    assert bytes_per_voxel(network) == bytes_per_voxel(Wrapped(network)) == 5 * 4 * channels
+    assert bytes_per_voxel(compile_network(network, "cpu", "torch")) == 3.75 * 4 * channels
+    pytest.importorskip("openvino")
+    assert bytes_per_voxel(compile_network(network, "cpu", "openvino")) == 1.75 * 4 * channels
+
+
+def test_a_strided_stem_takes_less() -> None:
+    network = ULite(3, 1, 3, features=(16, 32), stem_stride=(1, 2, 2))
+    assert bytes_per_voxel(network) == 5 * 4 * (1 + 3 + (16 + 32) / 4)
+
+
+class Wrapped(torch.nn.Module):
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+
+def test_of_other_networks_little_is_known() -> None:
+    assert bytes_per_voxel(torch.nn.Conv3d(1, 1, 1)) == bytes_per_voxel(lambda x: x) == 4096
+
+
+def test_free_memory_counts_what_this_process_can_use_again() -> None:
+    before = free_memory(torch.device("cpu"))
+    held = torch.ones(2**26)  # 256 MiB
+    assert abs(free_memory(torch.device("cpu")) - before) < 200 * 2**20 and held.all()
