@@ -15,7 +15,8 @@ __all__ = ["INSTALL", "require_monai_label"]
 ALONE = ("monailabel==0.8.5", "pydicom-seg==0.4.1")
 
 INSTALL = (
-    "python3 -m venv label-env && . label-env/bin/activate && pip install -c ulite_monai/label/constraints.txt -e '.[label]' && "
+    "python3 -m venv label-env && . label-env/bin/activate && "
+    "pip install -c ulite_monai/label/constraints.txt -e '.[label]' && "
     f"pip install --no-deps {' '.join(ALONE)}"
 )
 
