@@ -51,7 +51,7 @@ def test_metadata_fits_the_network(configs):
 
 def test_no_absolute_path_device_or_greedy_worker_count(root):
     paths = [*root.glob("bundle/configs/*.json"), *root.glob("examples/*/configs/*.json")]
-    assert len(paths) == 10
+    assert len(paths) == 11
     for path in paths:
         text = path.read_text()
         assert "cuda:" not in text and '"/' not in text
