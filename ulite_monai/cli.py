@@ -55,7 +55,7 @@ def predict(
     force: Annotated[bool, typer.Option("--force", help="Also what lies outside the bundle's ranges.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Leave cases that are done.")] = False,
     resample_tilt: Annotated[bool, typer.Option("--resample-tilt", help="Resample tilted DICOM series.")] = False,
-    jobs: Annotated[int, typer.Option(help="Cases that are read and written at the same time.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Cases that are read and written at the same time.")] = 2,
     set: Annotated[list[str] | None, typer.Option("--set", help="id=value of inference.json, repeatable.")] = None,
 ) -> None:
     """Segment volumes or images; masks lie exactly on the inputs."""

@@ -35,7 +35,8 @@ class VolumeInferer(SlidingWindowInfererAdapt):
             was trained on patches of about `roi_size` cut from larger images: where its field of view is wider than
             those, it hasn't learnt what the context says, and its masks may get worse with more of it.
         max_memory: bytes that the network's activations may take, as `ulite_monai.runtime.memory.bytes_per_voxel`
-            estimates them; None for half of what is free when it runs, so that the windows depend on the machine.
+            estimates them; None for half of what is free when it runs, rounded down to a power of two, so that the
+            windows depend on the machine, but seldom on what else it does.
         slice_axis: spatial axis of a volume along which a network of 2D images runs over its slices.
         kwargs: further arguments of MONAI's `SlidingWindowInferer`, but `cache_roi_weight_map`.
 
@@ -76,6 +77,9 @@ class VolumeInferer(SlidingWindowInfererAdapt):
         of_slices = inputs.ndim - 2 == len(self.smallest_window) + 1
         logits = (self._over_slices if of_slices else self._over_image)(inputs, network, *args, **kwargs)
         logger.info("%s over %s", self.last_run, _by(inputs.shape[2:]))
+        release = getattr(network, "release_memory", None)
+        if release is not None:  # or it would lie beside what the logits take on their way back to the input's grid
+            release()
         return logits
 
     def _over_image(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -94,7 +98,7 @@ class VolumeInferer(SlidingWindowInfererAdapt):
     def _voxels_that_fit(self, device: torch.device, network: Callable[..., Any]) -> int:
         if not self.grow_windows:
             return 0
-        allowed = free_memory(device) // 2 if self.max_memory is None else self.max_memory
+        allowed = _half_of(free_memory(device)) if self.max_memory is None else self.max_memory
         return int(allowed // bytes_per_voxel(network))
 
     def _over_slices(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -122,6 +126,10 @@ class VolumeInferer(SlidingWindowInfererAdapt):
     def _tell(self, done: int, total: int) -> None:
         if self.on_window is not None:
             self.on_window(done, total)
+
+
+def _half_of(memory: int) -> int:
+    return 1 << max(0, (memory // 2).bit_length() - 1)
 
 
 def _largest_window(smallest: Sequence[int], image: Sequence[int], voxels: int) -> tuple[int, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -277,11 +276,7 @@ def _algorithm(segmenter: Segmenter) -> tuple[str, str]:
     """Name and version of what made the masks: the bundle's, or with other weights theirs."""
     if segmenter.own_weights:
         return segmenter.metadata["name"], segmenter.metadata["version"]
-    return "U-Lite, weights of the user", _sha256(segmenter.ckpt)[:12]
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return "U-Lite, weights of the user", segmenter.weights_sha256[:12]
 
 
 def _write_report(folder: Path, results: Sequence[CaseResult], segmenter: Segmenter) -> None:
@@ -289,7 +284,7 @@ def _write_report(folder: Path, results: Sequence[CaseResult], segmenter: Segmen
     report = {
         "algorithm": {"name": name, "version": version},
         "bundle": {name: segmenter.metadata.get(name) for name in ("name", "version")},
-        "weights": {"path": str(segmenter.ckpt), "sha256": _sha256(segmenter.ckpt)},
+        "weights": {"path": str(segmenter.ckpt), "sha256": segmenter.weights_sha256},
         "engine": choose_engine(segmenter.device, segmenter.overrides.get("engine", "auto")),
         "overrides": {name: str(value) for name, value in segmenter.overrides.items()},
         "tta": segmenter.tta,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import itertools
 import json
 import threading
@@ -113,6 +115,11 @@ class Segmenter:
         self.preprocessing: Compose = parser.get_parsed_content("preprocessing")
         steps = parser.get_parsed_content("postprocessing").transforms
         self.postprocessing = [step for step in steps if not isinstance(step, SaveImaged)]
+
+    @functools.cached_property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the file of the weights, as hexadecimal digits."""
+        return hashlib.sha256(self.ckpt.read_bytes()).hexdigest()
 
     @property
     def takes_volumes(self) -> bool:

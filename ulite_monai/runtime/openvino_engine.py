@@ -58,6 +58,10 @@ class OpenVINONetwork(nn.Module):
         logits = request.infer({0: plain.numpy()}, share_inputs=True)[0]
         return torch.from_numpy(logits).to(x.device)
 
+    def release_memory(self) -> None:
+        """Give back what the last input took; the next one takes it anew."""
+        self._requests.release_memory()
+
 
 def computes_in_bfloat16() -> bool:
     """Whether this CPU has instructions for bfloat16."""
@@ -86,6 +90,8 @@ class _Compiler:
 class _Requests(Protocol):
     def for_input(self, x: torch.Tensor) -> openvino.InferRequest: ...
 
+    def release_memory(self) -> None: ...
+
 
 class _ForAnyShape:
     """One model for all shapes; a shape that keeps coming gets a faster one of its own, one shape at a time."""
@@ -108,6 +114,11 @@ class _ForAnyShape:
         if self.streak < CALLS_BEFORE_A_MODEL_OF_ITS_OWN:
             return self.any_shape
         return self._compile_for(shape)
+
+    def release_memory(self) -> None:
+        self.any_shape.get_compiled_model().release_memory()
+        if self.own is not None:
+            self.own.get_compiled_model().release_memory()
 
     def _compile_for(self, shape: tuple[int, ...]) -> openvino.InferRequest:
         self.own = None  # its memory first
@@ -134,3 +145,7 @@ class _ForEachShape:
             self.requests[shape] = self.compiler(convert_at_shape(self.network, x))
         self.requests.move_to_end(shape)
         return self.requests[shape]
+
+    def release_memory(self) -> None:
+        for request in self.requests.values():
+            request.get_compiled_model().release_memory()

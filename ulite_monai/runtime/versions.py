@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
@@ -10,6 +11,7 @@ from ulite_monai import __version__
 __all__ = ["versions"]
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Versions of Python, this package and the ones that results depend on."""
     found = {"python": platform.python_version(), "ulite-monai": __version__}

@@ -1,8 +1,9 @@
 """MONAI dictionary transforms over `ulite_monai.io`."""
 
+from ulite_monai.transforms.argmax import ArgMaxd
 from ulite_monai.transforms.foreground import above_background
 from ulite_monai.transforms.load_volume import LoadVolumed
 from ulite_monai.transforms.save_segmentation import SaveSegmentationd
 from ulite_monai.transforms.spacing import SpacingOfKeysd
 
-__all__ = ["LoadVolumed", "SaveSegmentationd", "SpacingOfKeysd", "above_background"]
+__all__ = ["ArgMaxd", "LoadVolumed", "SaveSegmentationd", "SpacingOfKeysd", "above_background"]

@@ -1,21 +1,28 @@
-"""Resampling that leaves what it wasn't asked to touch alone."""
+"""Resampling as MONAI's, in half the memory, that leaves what it wasn't asked to touch alone."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import torch
 from monai.transforms import Spacingd
 
 __all__ = ["SpacingOfKeysd"]
 
 
 class SpacingOfKeysd(Spacingd):
-    """MONAI's `Spacingd` that sees the entries of `keys` alone.
+    """MONAI's `Spacingd` that sees the entries of `keys` alone and computes in float32.
+
+    MONAI's default is float64, for which a large volume and its mask take twice the time and memory on their way to
+    another grid and back; in float32 a position is off by less than 1e-4 voxels. The affines stay float64.
 
     MONAI 1.6 takes every entry whose name starts with `image_` for a dictionary of the image's metadata and fails on
     a string, such as the `image_path` that MONAI Label puts beside each image.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **({"dtype": torch.float32} | kwargs))
 
     def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
         """The entries of `keys` resampled, all others as they are."""
