@@ -174,10 +174,10 @@ def test_onnx_export(bundle, weights, tmp_path):
         assert np.abs(found - network(x).numpy()).max() < 1e-3
 
 
-def test_any_shipped_weights_are_plain_tensors_of_the_network(bundle):
+@pytest.mark.parametrize("folder", ["bundle", "examples/nuclei_bundle"])
+def test_shipped_weights_are_plain_tensors_of_the_network(root, folder):
+    bundle = root / folder
     shipped = bundle / "models" / "model.pt"
-    if not shipped.exists():
-        pytest.skip("no weights are shipped yet")
     assert shipped.stat().st_size < 4 * 2**20
     state = torch.load(shipped, weights_only=True)
     network = ConfigParser(read_json(bundle / "configs/inference.json")).get_parsed_content("network_def")

@@ -76,7 +76,8 @@ class VolumeInferer(SlidingWindowInfererAdapt):
         """Logits `(batch, classes, *spatial)` of images `(batch, channels, *spatial)`."""
         of_slices = inputs.ndim - 2 == len(self.smallest_window) + 1
         logits = (self._over_slices if of_slices else self._over_image)(inputs, network, *args, **kwargs)
-        logger.info("%s over %s", self.last_run, _by(inputs.shape[2:]))
+        level = logging.DEBUG if self.last_run == "one pass" else logging.INFO  # a validation does this for each case
+        logger.log(level, "%s over %s", self.last_run, _by(inputs.shape[2:]))
         release = getattr(network, "release_memory", None)
         if release is not None:  # or it would lie beside what the logits take on their way back to the input's grid
             release()
