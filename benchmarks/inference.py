@@ -1,8 +1,8 @@
 """Forward times of U-Lite and of MONAI's networks, in PyTorch and in OpenVINO, interleaved in one run.
 
-    python benchmarks/inference.py                                    # everything: takes long
-    python benchmarks/inference.py --inputs 3d-96 --only ULite UNet   # these networks alone
-    python benchmarks/inference.py --memory                           # peak memory too, a process per row
+    python -m benchmarks.inference                                    # everything: takes long
+    python -m benchmarks.inference --inputs 3d-96 --only ULite UNet   # these networks alone
+    python -m benchmarks.inference --memory                           # peak memory too, a process per row
 
 Every round runs each row once, so that whatever disturbs the machine disturbs all rows. Times are medians over the
 rounds; "faster" is the median over the rounds of the first row's time by the row's own.
@@ -12,19 +12,17 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import platform
-import resource
 import statistics
 import time
 from collections.abc import Callable
 
-import monai
 import torch
-from literal import LiteralULite
 from monai.networks import nets
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.literal import LiteralULite
+from benchmarks.machine import copy_bandwidth, machine, peak_megabytes
 from ulite_monai.networks import ULite
 from ulite_monai.networks.fuse import fuse
 from ulite_monai.runtime.engines import compile_network
@@ -102,8 +100,7 @@ def peak_memory(name: str, how: str, shape: tuple[int, ...], threads: int) -> fl
 def _peak_memory_here(name: str, how: str, shape: tuple[int, ...], threads: int) -> float:
     torch.set_num_threads(threads)
     make_row(name, how, shape, threads)
-    unit = 2**30 if platform.system() == "Darwin" else 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return peak_megabytes() / 1024
 
 
 def count(name: str, shape: tuple[int, ...]) -> tuple[int, float]:
@@ -112,14 +109,6 @@ def count(name: str, shape: tuple[int, ...]) -> tuple[int, float]:
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(torch.zeros(shape))
     return sum(p.numel() for p in network.parameters()), counter.get_total_flops() / 2
-
-
-def copy_bandwidth() -> float:
-    """GiB/s read and written by copying 256 MiB, the best of five."""
-    source = torch.ones(2**26)
-    target = torch.empty_like(source)
-    best = min(seconds(target.copy_, source) for _ in range(5))
-    return 2 * source.nbytes / best / 2**30
 
 
 def print_table(label: str, rows: list[tuple[str, str]], args: argparse.Namespace) -> None:
@@ -155,18 +144,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rows = [row for row in ROWS if row[0] in args.only and (not args.how or row[1] in args.how)]
-    print(
-        f"{platform.machine()}, {_cpu()}, {args.threads} threads; torch {torch.__version__}, monai {monai.__version__}"
-    )
+    print(machine(args.threads))
     for label in args.inputs:
         print_table(label, rows, args)
-
-
-def _cpu() -> str:
-    if platform.system() == "Linux":
-        with open("/proc/cpuinfo") as file:
-            return next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "unknown CPU")
-    return platform.processor()
 
 
 if __name__ == "__main__":

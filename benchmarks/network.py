@@ -10,7 +10,6 @@ each variant in a process of its own.
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import torch
 from torch import nn
 
 from benchmarks.literal import LiteralULite
+from benchmarks.machine import copy_bandwidth, machine, peak_megabytes
 from ulite_monai.networks import ULite
 from ulite_monai.runtime.allocator import keep_freed_memory
 
@@ -48,18 +48,10 @@ def main() -> None:
     if options.peak_of is not None:
         print_own_peak(options.dims[0], VARIANTS[options.peak_of])
         return
-    print(f"{platform.machine()}, {platform.processor() or cpu_name()}, torch {torch.__version__}, ", end="")
-    print(f"{options.threads} threads, allocator: {options.allocator}, {options.rounds} rounds, medians")
+    print(f"{machine(options.threads)}; allocator: {options.allocator}, {options.rounds} rounds, medians; ", end="")
+    print(f"copying: {copy_bandwidth():.1f} GiB/s")
     for dims in options.dims:
         print_table(dims, options)
-
-
-def cpu_name() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return "unknown processor"
 
 
 def print_table(dims: int, options: argparse.Namespace) -> None:
@@ -145,14 +137,6 @@ def print_own_peak(dims: int, variant: tuple[str, str, str]) -> None:
     for _ in range(2):
         step()
     print(peak_megabytes())
-
-
-def peak_megabytes() -> str:
-    try:  # not getrusage, whose peak a process inherits from the one that started it
-        with open("/proc/self/status", encoding="utf-8") as file:
-            return str(int(next(line.split()[1] for line in file if line.startswith("VmHWM"))) // 1024)
-    except (OSError, StopIteration):
-        return "?"
 
 
 if __name__ == "__main__":
