@@ -9,7 +9,6 @@ disagreement and the entropy (MONAI Label's measure) of passes with dropout. The
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import time
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from ulite_monai.io.volume import Volume
 from ulite_monai.label.disagreement import PASSES, dropout_passes, mean_disagreement, segmenter_with_dropout
 from ulite_monai.label.validation import mean_dice
 from ulite_monai.prediction.segmenter import Segmenter
+from ulite_monai.reports.metrics_csv import read_metrics
 
 RATES = (0.05, 0.1, 0.2)
 
@@ -41,8 +41,8 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=30)
     parser.add_argument("--ckpt", type=Path, help="other weights; those of the bundle by default")
     arguments = parser.parse_args()
-    with (find_bundle("hippocampus") / "docs" / "fold0_metrics.csv").open() as file:
-        names = sorted({row["case"] for row in csv.DictReader(file)})[: arguments.cases]
+    rows = read_metrics(find_bundle("hippocampus") / "docs" / "fold0_metrics.csv")
+    names = sorted({row.case_id for row in rows})[: arguments.cases]
     segmenter = Segmenter("hippocampus", arguments.ckpt, device="cpu")
     images = {name: arguments.dataset / "imagesTr" / f"{name}.nii.gz" for name in names}
     items = [{"image": str(path), "label": str(arguments.dataset / "labelsTr" / path.name)} for path in images.values()]

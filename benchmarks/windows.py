@@ -9,7 +9,6 @@ DATA is Task04_Hippocampus (default: shared/data beside the checkout). Prints me
 from __future__ import annotations
 
 import argparse
-import csv
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,8 @@ import nibabel as nib
 import numpy as np
 
 from ulite_monai.prediction import Segmenter
+from ulite_monai.reports.metrics import overlap
+from ulite_monai.reports.metrics_csv import read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 Cases = list[tuple[Path, np.ndarray]]
@@ -39,8 +40,7 @@ def main() -> None:
 
 def hippocampus_cases(data: Path) -> Iterator[tuple[Path, np.ndarray]]:
     """Images and labels that the shipped weights weren't trained on."""
-    with (ROOT / "bundle" / "docs" / "fold0_metrics.csv").open() as file:
-        names = sorted({row["case"] for row in csv.DictReader(file)})
+    names = sorted({row.case_id for row in read_metrics(ROOT / "bundle" / "docs" / "fold0_metrics.csv")})
     for name in names:
         label = nib.load(data / "labelsTr" / f"{name}.nii.gz")
         yield data / "imagesTr" / f"{name}.nii.gz", np.asarray(label.dataobj)
@@ -81,8 +81,7 @@ def print_row(name: str, found: list[np.ndarray], whole: list[np.ndarray], cases
 
 
 def mean_dice(some: list[np.ndarray], others: list[np.ndarray], value: int) -> float:
-    pairs = [(one == value, other == value) for one, other in zip(some, others, strict=True)]
-    return float(np.mean([2 * (one & other).sum() / (one.sum() + other.sum()) for one, other in pairs]))
+    return float(np.mean([overlap(one == value, other == value) for one, other in zip(some, others, strict=True)]))
 
 
 if __name__ == "__main__":

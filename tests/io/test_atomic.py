@@ -10,7 +10,7 @@ import torch
 
 from tests.conftest import write_volume
 from ulite_monai.errors import InputError
-from ulite_monai.io.atomic import atomic_path, remove_leftovers
+from ulite_monai.io.atomic import atomic_folder, atomic_path, remove_leftovers
 from ulite_monai.io.images import write_mask
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.write_nifti import write_label_map, write_probabilities
@@ -54,6 +54,20 @@ def test_an_error_leaves_what_was_there(tmp_path):
         temporary.write_text("new")
         raise RuntimeError
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path):
+    with atomic_folder(tmp_path / "new") as temporary:
+        temporary.mkdir()
+        (temporary / "a.txt").write_text("all")
+        assert not (tmp_path / "new").exists()
+    assert (tmp_path / "new" / "a.txt").read_text() == "all"
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "other") as temporary:
+        temporary.mkdir()
+        raise RuntimeError
+    with pytest.raises(InputError, match="new: can't be written"), atomic_folder(tmp_path / "new") as temporary:
+        temporary.mkdir()
+    assert list(tmp_path.iterdir()) == [tmp_path / "new"]
 
 
 def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path):

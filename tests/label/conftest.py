@@ -102,12 +102,17 @@ class Server:
         self.process.wait(timeout=30)
 
 
+def free_port():
+    """A port of this machine that nothing listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
 @contextmanager
 def serving(python, folder, studies, *arguments, command=None, open_to="/info/", **variables):
     """A server of the given studies; its log is `<folder>/server.log`."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     start = command or [
         *(python, "-W", "ignore", "-c", "from ulite_monai.cli import main; main()", "serve"),
         *("--studies", str(studies), "--work", str(folder / "work")),

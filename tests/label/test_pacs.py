@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ import pytest
 import requests
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from tests.label.conftest import serving, ulite
+from tests.label.conftest import free_port, serving, ulite
 
 pytestmark = pytest.mark.slow
 
@@ -40,9 +39,7 @@ def orthanc(tmp_path_factory):
 
 @contextmanager
 def running_orthanc(program, folder):
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     config = {
         "StorageDirectory": str(folder / "storage"),
         "IndexDirectory": str(folder / "storage"),

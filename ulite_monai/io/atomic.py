@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ import psutil
 
 from ulite_monai.errors import InputError
 
-__all__ = ["atomic_path", "remove_leftovers"]
+__all__ = ["atomic_folder", "atomic_path", "remove_leftovers"]
 
 
 @contextmanager
@@ -31,7 +32,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         InputError: When the system refuses to write: a full disk, a folder without permission. Names `path`.
     """
     path = Path(path)
-    temporary = path.with_name(f"{_mine()}{uuid.uuid4().hex[:8]}-{path.name[-40:]}")
+    temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -45,6 +46,29 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """A path for a temporary folder, which becomes the new folder `path` when the block ends without an error.
+
+    The block makes the folder; after an error nothing of it is left.
+
+    Args:
+        path: the folder; nothing may be there.
+
+    Raises:
+        InputError: When the system refuses to write. Names `path`.
+    """
+    path = Path(path)
+    temporary = _beside(path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: can't be written: {error.strerror or error}; nothing was left there.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def remove_leftovers(folder: str | Path) -> None:
     """Delete what processes of this machine that were killed while writing left in `folder` and below it.
 
@@ -54,14 +78,14 @@ def remove_leftovers(folder: str | Path) -> None:
     for path in Path(folder).rglob(f"{PREFIX}-{_host()}-*"):
         process = path.name.removeprefix(f"{PREFIX}-{_host()}-").split("-")[0]
         if process.isdigit() and not psutil.pid_exists(int(process)):
-            path.unlink(missing_ok=True)
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 PREFIX = ".partial"
 
 
-def _mine() -> str:
-    return f"{PREFIX}-{_host()}-{os.getpid()}-"
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{PREFIX}-{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name[-40:]}")
 
 
 def _host() -> str:

@@ -13,7 +13,7 @@ import torch
 from torch.nn.modules.dropout import _DropoutNd
 
 from ulite_monai.prediction.segmenter import Segmenter
-from ulite_monai.reports.metrics import overlap
+from ulite_monai.reports.metrics import overlaps
 
 __all__ = ["DROPOUT", "PASSES", "dropout_passes", "mean_disagreement", "segmenter_with_dropout"]
 
@@ -56,6 +56,5 @@ def dropout_passes(segmenter: Segmenter, item: Mapping[str, Any], passes: int = 
 
 def mean_disagreement(masks: Sequence[np.ndarray], classes: int) -> float:
     """One minus the mean Dice coefficient over all pairs of label maps and classes; 1 where every map is empty."""
-    pairs = itertools.combinations(masks, 2)
-    dice = [overlap(a == value, b == value) for a, b in pairs for value in range(1, classes + 1)]
-    return 1 - statistics.fmean([one for one in dice if one is not None] or [0.0])
+    dice = [one for a, b in itertools.combinations(masks, 2) for one in overlaps(a, b, classes)]
+    return 1 - statistics.fmean(dice or [0.0])

@@ -13,7 +13,7 @@ from PIL import Image
 from ulite_monai.io.cases import IMAGE_SUFFIXES
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.prediction.segmenter import Segmenter
-from ulite_monai.reports.metrics import overlap
+from ulite_monai.reports.metrics import overlaps
 
 __all__ = ["mean_dice"]
 
@@ -28,15 +28,12 @@ def mean_dice(segmenter: Segmenter, items: Sequence[Mapping[str, Any]]) -> float
     Returns:
         The mean; None without cases, or where no case holds any class.
     """
-    values = range(1, len(segmenter.labels) + 1)
-    found = [
-        overlap(mask == value, label == value)
-        for mask, label in (
-            (segmenter({"image": [item["image"]]}).mask, _label(item["label"], len(values))) for item in items
-        )
-        for value in values
+    classes = len(segmenter.labels)
+    dice = [
+        one
+        for item in items
+        for one in overlaps(segmenter({"image": [item["image"]]}).mask, _label(item["label"], classes), classes)
     ]
-    dice = [one for one in found if one is not None]
     return statistics.fmean(dice) if dice else None
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,7 +13,7 @@ from typing import Any
 
 from ulite_monai.bundles import BUNDLES, find_bundle
 from ulite_monai.errors import InputError
-from ulite_monai.io.atomic import atomic_path
+from ulite_monai.io.atomic import atomic_folder, atomic_path
 
 __all__ = ["Model", "Result", "models_in", "prepare_app"]
 
@@ -137,16 +135,12 @@ class Model:
         weights, version = self.require_weights(), self.version
         if target.exists():
             raise InputError(f"{target}: exists and wasn't touched; give a new folder.")
-        partial = target.with_name(f".partial-{uuid.uuid4().hex[:8]}-{target.name}")
-        try:
+        with atomic_folder(target) as partial:
             shutil.copytree(self.bundle, partial)
             (partial / "models").mkdir(exist_ok=True)
             shutil.copyfile(weights, partial / "models" / "model.pt")
             if version:
                 self._note_version(partial / "configs" / "metadata.json", version)
-            os.replace(partial, target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
     def _note_version(self, file: Path, version: int) -> None:
         metadata = json.loads(file.read_text(encoding="utf-8"))
@@ -190,10 +184,9 @@ def _copied(app: Path, bundle: str) -> Model:
     origin = model.folder / "origin.txt"
     if not model.bundle.is_dir():
         model.folder.mkdir(parents=True, exist_ok=True)
-        partial = model.folder / f".partial-{uuid.uuid4().hex[:8]}"
-        shutil.copytree(source, partial, ignore=IGNORED)
-        origin.write_text(f"{source}\n", encoding="utf-8")
-        os.replace(partial, model.bundle)
+        with atomic_folder(model.bundle) as partial:
+            shutil.copytree(source, partial, ignore=IGNORED)
+            origin.write_text(f"{source}\n", encoding="utf-8")
     elif origin.read_text(encoding="utf-8").strip() != str(source):
         raise InputError(
             f"{source}: {app} already has a model {model.name}, copied from {origin.read_text().strip()}; rename the "

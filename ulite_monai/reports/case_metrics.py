@@ -15,6 +15,7 @@ from ignite.engine import Engine, Events
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.reports.metrics import LabelMetrics, label_metrics, summarize
 from ulite_monai.reports.metrics_csv import write_metrics
+from ulite_monai.reports.worst_cases import WorstCases
 
 __all__ = ["CaseMetrics"]
 
@@ -27,18 +28,26 @@ class CaseMetrics:
     Args:
         output_dir: gets `metrics.csv`, a row per case and label, and `summary.json`; made if needed.
         labels: names of the classes, in the order of the label values 1, 2, ...
+        pictures: how many of the worst cases are drawn, as `worst_1_<case id>.png` and so on.
     """
 
-    def __init__(self, output_dir: str | Path, labels: Sequence[str]) -> None:
+    def __init__(self, output_dir: str | Path, labels: Sequence[str], pictures: int = 0) -> None:
         self.output_dir = Path(output_dir)
         self.labels = labels
         self.rows: list[LabelMetrics] = []
+        self.pictures = pictures
+        self.worst = WorstCases(pictures)
 
     def attach(self, engine: Engine) -> None:
         """Follow the iterations of `engine`."""
-        engine.add_event_handler(Events.STARTED, self.rows.clear)
+        engine.add_event_handler(Events.STARTED, self.clear)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
         engine.add_event_handler(Events.COMPLETED, self.write)
+
+    def clear(self) -> None:
+        """Forget all cases."""
+        self.rows.clear()
+        self.worst.cases.clear()
 
     def __call__(self, engine: Engine) -> None:
         batch: Any = engine.state.batch
@@ -47,14 +56,18 @@ class CaseMetrics:
             prediction, reference = (np.asarray(torch.as_tensor(output[key][0]).cpu()) for key in ("pred", "label"))
             spacing = [float(step) for step in output["pred"].pixdim[:3]] if prediction.ndim == 3 else None
             case_id = str(data.get("case_id", len(self.rows)))
-            self.rows += label_metrics(case_id, prediction, reference, spacing, self.labels)
+            rows = label_metrics(case_id, prediction, reference, spacing, self.labels)
+            self.rows += rows
+            if self.pictures:
+                self.worst.add(rows, str(data["image"].meta["filename_or_obj"]), prediction, reference)
 
     def write(self) -> None:
-        """Write both files and log the summary."""
+        """Write the files and pictures, and log the summary."""
         write_metrics(self.rows, self.output_dir / "metrics.csv")
         summary = summarize(self.rows, self.labels)
         with atomic_path(self.output_dir / "summary.json") as path:
             path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        self.worst.draw(self.output_dir, self.labels)
         for name, entry in summary["labels"].items():
             logger.info("%s", _sentence(name, entry))
         logger.info("%d cases; see %s.", summary["cases"], self.output_dir / "metrics.csv")

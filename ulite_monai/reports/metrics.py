@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 
-__all__ = ["LabelMetrics", "label_metrics", "overlap", "summarize"]
+__all__ = ["LabelMetrics", "label_metrics", "overlap", "overlaps", "summarize"]
 
 NSD_TOLERANCE_MM = 1.0
 
@@ -82,6 +82,12 @@ def overlap(found: np.ndarray, true: np.ndarray) -> float | None:
     """Dice coefficient of two boolean masks of one shape; None where both are empty."""
     both = int(found.sum()) + int(true.sum())
     return 2 * int((found & true).sum()) / both if both else None
+
+
+def overlaps(found: np.ndarray, true: np.ndarray, classes: int) -> list[float]:
+    """Dice coefficients of two label maps of one shape, for each value 1 to `classes` that either holds."""
+    dice = (overlap(found == value, true == value) for value in range(1, classes + 1))
+    return [one for one in dice if one is not None]
 
 
 def _one_label(
