@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -22,13 +23,13 @@ class VolumeInferer(SlidingWindowInfererAdapt):
     """MONAI's sliding-window inferer that needs no windows for a volume whose activations fit the memory.
 
     A fully convolutional network gives the same mask without windows, faster, and without their borders. One pass is
-    made when the network's activations take at most `max_memory`; otherwise Gaussian-weighted windows run, as large
-    as fits, stitched where memory is left (MONAI's behaviour). A network of 2D images runs over the slices of a
-    volume, each in one pass or in windows by the same rule.
+    made when the network's activations take at most `max_memory`; otherwise Gaussian-weighted windows run, of the
+    size that fits and computes the fewest voxels more than once, stitched where memory is left (MONAI's behaviour). A
+    network of 2D images runs over the slices of a volume, each in one pass or in windows by the same rule.
 
     Args:
-        roi_size: the smallest window, one number per axis of the network's input, 0 for the whole axis. Windows grow
-            from it, along the shortest axes of the image first; it is used even where it takes more than `max_memory`.
+        roi_size: the smallest window, one number per axis of the network's input, 0 for the whole axis. It is
+            used even where it takes more than `max_memory`.
         sw_batch_size: windows, or slices of a volume, in a batch.
         overlap: overlap of neighbouring windows, in [0, 1).
         grow_windows: whether windows may be larger than `roi_size`, up to the whole image. False for a network that
@@ -86,11 +87,10 @@ class VolumeInferer(SlidingWindowInfererAdapt):
     def _over_image(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         image = tuple(inputs.shape[2:])
         voxels = self._voxels_that_fit(inputs.device, network)
-        window = _largest_window(self.smallest_window, image, voxels // inputs.shape[0])
-        if window == image:
+        if _best_window(self.smallest_window, image, voxels // inputs.shape[0], self.overlap) == image:
             self.last_run = "one pass"
             return network(inputs, *args, **kwargs)
-        self.roi_size = _largest_window(self.smallest_window, image, voxels // self.sw_batch_size)
+        self.roi_size = _best_window(self.smallest_window, image, voxels // self.sw_batch_size, self.overlap)
         self.last_run = f"windows of {_by(self.roi_size)}"
         windows = inputs.shape[0] * _windows(image, self.roi_size, self.overlap)
         counted = self._counted(network, math.ceil(windows / self.sw_batch_size))
@@ -133,16 +133,23 @@ def _half_of(memory: int) -> int:
     return 1 << max(0, (memory // 2).bit_length() - 1)
 
 
-def _largest_window(smallest: Sequence[int], image: Sequence[int], voxels: int) -> tuple[int, ...]:
-    """At least `smallest` and at most `voxels` large, whole along as many axes of the image as can be.
+def _best_window(smallest: Sequence[int], image: Sequence[int], voxels: int, overlap: float) -> tuple[int, ...]:
+    """Of the windows of at least `smallest` and at most `voxels`, those that compute the fewest voxels of the image."""
+    least = [min(low, size) if low > 0 else size for low, size in zip(smallest, image, strict=True)]
+    widths = [_widths(low, size, overlap) for low, size in zip(least, image, strict=True)]
+    fitting = [window for window in itertools.product(*widths) if math.prod(window) <= voxels]
+    return min(
+        fitting or [tuple(least)],
+        key=lambda window: (_windows(image, window, overlap) * math.prod(window), -math.prod(window)),
+    )
 
-    Windows that are long along few axes cover a volume with fewer overlaps than cubes do.
-    """
-    window = [min(least, size) if least > 0 else size for least, size in zip(smallest, image, strict=True)]
-    for axis in sorted(range(len(image)), key=lambda axis: image[axis]):
-        others = math.prod(window) // window[axis]
-        window[axis] = max(window[axis], min(image[axis], voxels // others))
-    return tuple(window)
+
+def _widths(least: int, size: int, overlap: float) -> list[int]:
+    """The narrowest windows that cover an axis by one, two, three, ... of them, and the least that is allowed."""
+    counts = range(1, 1 + _windows([size], [least], overlap))
+    widths = [math.ceil(size / (1 + (count - 1) * (1 - overlap))) for count in counts]
+    widths += [width + 1 for width in widths[1:]]  # the step between windows is a whole number, too
+    return sorted({least, *(width for width in widths if width > least)})
 
 
 def _windows(image: Sequence[int], window: Sequence[int], overlap: float) -> int:
