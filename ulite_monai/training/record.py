@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -57,7 +58,8 @@ def print_next_steps(bundle_root: str | Path, settings: Mapping[str, Any]) -> No
 
     Args:
         bundle_root: the bundle.
-        settings: as for `record_run`; what differs from the bundle's own `train.json` is repeated in the commands.
+        settings: as for `record_run`; what differs from the bundle's own `train.json` is repeated in the commands,
+            and so is what the command line said of `network_def`.
     """
     configs = Path(bundle_root) / "configs"
     start = ["python", "-m", "monai.bundle", "run", "--bundle_root", str(bundle_root)]
@@ -67,13 +69,25 @@ def print_next_steps(bundle_root: str | Path, settings: Mapping[str, Any]) -> No
     use = [*start, "--config_file", str(configs / "inference.json"), "--dataset_dir", "YOUR_VOLUMES", *weights]
     shipped = json.loads((configs / "train.json").read_text(encoding="utf-8"))
     changed = {name: value for name, value in settings.items() if name in shipped and shipped[name] != value}
+    network = _typed("network_def")
     if settings["dataset_dir"]:
-        logger.info("evaluate: %s", shlex.join([*evaluate, *_overrides(changed, (*INFERENCE_IDS, *SPLIT_IDS))]))
-    logger.info("use it: %s", shlex.join([*use, *_overrides(changed, INFERENCE_IDS), "--output_dir", "MASKS"]))
+        same = [*_overrides(changed, (*INFERENCE_IDS, *SPLIT_IDS)), *network]
+        logger.info("evaluate: %s", shlex.join([*evaluate, *same]))
+    same = [*_overrides(changed, INFERENCE_IDS), *network]
+    logger.info("use it: %s", shlex.join([*use, *same, "--output_dir", "MASKS"]))
 
 
 def _overrides(changed: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     return [part for name in names if name in changed for part in (f"--{name}", str(changed[name]))]
+
+
+def _typed(name: str) -> list[str]:
+    """What this process's command line says of an id and of what lies below it."""
+    found = []
+    for number, argument in enumerate(sys.argv):
+        if re.match(rf"--{name}(#|::|=|$)", argument):
+            found += [argument] if "=" in argument else sys.argv[number : number + 2]
+    return found
 
 
 def _plain(value: Any) -> Any:
