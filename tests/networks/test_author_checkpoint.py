@@ -103,8 +103,9 @@ def test_outputs_equal_the_authors(state, form, tmp_path):
         (lambda s: s.update({"e9.pw.weight": torch.zeros(1)}), "e9.pw.weight"),
         (lambda s: s.update({"conv_out.weight": torch.zeros(2, 16, 1, 1)}), "conv_out.weight"),
         (lambda s: s.update({"d2.pw.weight": torch.zeros(32, 95, 1, 1)}), "d2.pw.weight"),
+        (lambda s: s.update({"d2.pw.weight": [0.0]}), "d2.pw.weight is a list"),
     ],
-    ids=["missing", "extra", "shape", "shape of a joint convolution"],
+    ids=["missing", "extra", "shape", "shape of a joint convolution", "no tensor"],
 )
 def test_what_does_not_fit_is_named_and_nothing_is_loaded(state, change, named):
     network = ULite(2, 3, 1)
@@ -114,6 +115,17 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(state, change, named):
     with pytest.raises(ValueError, match=named.replace(".", r"\.")):
         load_author_checkpoint(network, broken)
     assert torch.equal(network.stem.weight, before)
+
+
+def test_a_file_that_holds_no_state_dict_is_named(tmp_path):
+    torch.save([1, 2], tmp_path / "list.ckpt")
+    with pytest.raises(ValueError, match="holds a list, not a state dict"):
+        load_author_checkpoint(ULite(2, 3, 1), tmp_path / "list.ckpt")
+
+
+def test_a_volumes_network_is_refused(state):
+    with pytest.raises(ValueError, match="spatial_dims=3"):
+        load_author_checkpoint(ULite(3, 3, 1), state)
 
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path):

@@ -24,8 +24,12 @@ def load_author_checkpoint(network: ULite, checkpoint: str | Path | Mapping[str,
             (below `state_dict`, with the prefix `model.`).
 
     Raises:
-        ValueError: When an entry is missing, unknown or of another shape; the message names it.
+        ValueError: When the network isn't 2D, the content is no state dict, or an entry is missing, unknown or of
+            another shape; the message names it.
+        OSError: When the file can't be read.
     """
+    if network.spatial_dims != 2:
+        raise ValueError("The authors' implementation is 2D, but the network has spatial_dims=3.")
     theirs = _state_dict(checkpoint)
     loaded: dict[str, torch.Tensor] = {}
     used: set[str] = set()
@@ -50,11 +54,16 @@ def _state_dict(checkpoint: str | Path | Mapping[str, Any]) -> dict[str, torch.T
     content: Any = checkpoint
     if isinstance(checkpoint, str | Path):
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if not isinstance(content, Mapping):
+        raise ValueError(f"The checkpoint holds a {type(content).__name__}, not a state dict.")
     if isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
         foreign = [name for name in content if not name.startswith(LIGHTNING_PREFIX)]
         if foreign:
             raise ValueError(f"The Lightning checkpoint holds {foreign[0]}, which doesn't start with model.")
+    other = [name for name, value in content.items() if not isinstance(value, torch.Tensor)]
+    if other:
+        raise ValueError(f"The checkpoint's {other[0]} is a {type(content[other[0]]).__name__}, not a tensor.")
     return {name.removeprefix(LIGHTNING_PREFIX): value for name, value in content.items()}
 
 
