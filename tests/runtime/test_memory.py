@@ -28,9 +28,9 @@ def status(name):
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(name)) * 1024
 
-engine, limit, features, shape = sys.argv[1], *map(eval, sys.argv[2:])
+engine, limit, options, shape = sys.argv[1], *map(eval, sys.argv[2:])
 keep_freed_memory()
-network = ULite(len(shape) - 2, shape[1], 3, features=features).eval()
+network = ULite(len(shape) - 2, shape[1], 3, **options).eval()
 network = network if engine == "eager" else compile_network(network, "cpu", engine)
 inferer = VolumeInferer([32] * (len(shape) - 2), max_memory=limit)
 image = torch.randn(shape)
@@ -57,18 +57,19 @@ def measure(*arguments: object) -> tuple[int, int, str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["eager", "torch", "openvino"])
 @pytest.mark.parametrize(
-    ("features", "shape"),
+    ("options", "shape"),
     [
-        ((16, 32, 64, 128, 256), (1, 1, 96, 96, 96)),
-        ((16, 32, 64, 128, 256, 512), (1, 1, 96, 96, 96)),
-        ((8, 16, 32), (1, 1, 96, 96, 96)),
-        ((16, 32, 64, 128, 256, 512), (1, 3, 768, 768)),
+        ({"features": (16, 32, 64, 128, 256)}, (1, 1, 96, 96, 96)),
+        ({"features": (16, 32, 64, 128, 256, 512)}, (1, 1, 96, 96, 96)),
+        ({"features": (8, 16, 32)}, (1, 1, 96, 96, 96)),
+        ({"features": (48, 96, 192, 384), "stem_stride": 2}, (1, 1, 160, 160, 160)),
+        ({"features": (16, 32, 64, 128, 256, 512)}, (1, 3, 768, 768)),
     ],
 )
-def test_one_pass_takes_no_more_than_estimated(engine: str, features: tuple, shape: tuple) -> None:
+def test_one_pass_takes_no_more_than_estimated(engine: str, options: dict, shape: tuple) -> None:
     if engine == "openvino":
         pytest.importorskip("openvino")
-    estimate, peak, how = measure(engine, 2**40, features, shape)
+    estimate, peak, how = measure(engine, 2**40, options, shape)
     assert how == "one pass"
     assert estimate / 5 <= peak <= estimate
 
@@ -81,7 +82,7 @@ def test_a_volume_too_large_takes_the_limit_and_its_result(engine: str) -> None:
         pytest.importorskip("openvino")
     limit = 200 * 2**20
     for length in (128, 320):
-        estimate, peak, how = measure(engine, limit, (16, 32, 64, 128, 256), (1, 1, 64, 64, length))
+        estimate, peak, how = measure(engine, limit, {"features": (16, 32, 64, 128, 256)}, (1, 1, 64, 64, length))
         assert how.startswith("windows of") and estimate > limit
         assert peak <= limit + 64 * 64 * length * 4 * (3 + 1) + 16 * 2**20
 

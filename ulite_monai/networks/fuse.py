@@ -15,6 +15,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from ulite_monai.networks.blocks import AxialDepthwise, Bottleneck, DecoderBlock, EncoderBlock
 from ulite_monai.networks.resampling import max_pool
+from ulite_monai.networks.transposed import ConvolvedTranspose
 from ulite_monai.networks.ulite import ULite
 
 __all__ = ["FusedULite", "fuse"]
@@ -28,7 +29,8 @@ def fuse(network: ULite) -> FusedULite:
     """The network for inference that gives the same logits as ``network`` in evaluation mode, only faster.
 
     The identity of each axial depthwise convolution and the batch norms around it are folded into its kernels, and
-    dropout is gone. A norm that depends on the input (instance, group, layer) stays.
+    dropout is gone. A norm that depends on the input (instance, group, layer) stays. The transposed convolution that
+    is the head of a strided stem is computed as a convolution.
 
     Args:
         network: any ``ULite``; it stays as it is.
@@ -66,7 +68,7 @@ class FusedULite(nn.Module):
         self.encoder = nn.ModuleList(_EncoderBlock(block) for block in network.encoder)  # type: ignore[arg-type]
         self.bottleneck = _Bottleneck(network.bottleneck)
         self.decoder = nn.ModuleList(_DecoderBlock(block) for block in network.decoder)  # type: ignore[arg-type]
-        self.head = network.head
+        self.head = ConvolvedTranspose(network.head) if max(network.stem_stride) > 1 else network.head
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits ``(batch, out_channels, *spatial)`` of images ``(batch, in_channels, *spatial)``."""
