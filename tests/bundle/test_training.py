@@ -74,10 +74,9 @@ def test_what_a_run_prints(trained):
 def test_the_printed_commands_run(trained, tmp_path):
     folder, done = trained
     evaluate, use = (line.split(": ", 1)[1] for line in done.stdout.splitlines()[-2:])
-    features = " --network_def#features [8,16,16]"
     for command in (
-        evaluate + features + f" --num_folds 3 --output_dir {tmp_path}/evaluation",
-        use.replace("YOUR_VOLUMES", f"'{folder}/my data/imagesTr'").replace("MASKS", f"{tmp_path}/masks") + features,
+        evaluate + f" --output_dir {tmp_path}/evaluation",
+        use.replace("YOUR_VOLUMES", f"'{folder}/my data/imagesTr'").replace("MASKS", f"{tmp_path}/masks"),
     ):
         command = command.replace("python", sys.executable, 1)
         done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment(), capture_output=True, text=True)
