@@ -43,6 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "stem 3, first width 8": {"stem_kernel_size": 3, "features": (8, 32, 64, 128, 256)},
     "stem 3, wide": {"stem_kernel_size": 3, "features": WIDE},
     "stride 2, wide": {"stem_stride": 2, "features": WIDE},
+    "stride 2, first width 48": {"stem_stride": 2, "features": (48, 96, 192, 384)},
     "instance norm": {"norm": "instance"},
     "batch 2": {"batch_size": 2},
     "patch 32x48x32": {"patch_size": (32, 48, 32)},

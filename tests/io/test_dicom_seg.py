@@ -22,7 +22,7 @@ from ulite_monai.io.dicom_tree import find_series  # noqa: E402
 STRUCTURE = {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"}
 HIPPOCAMPUS = {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}
 LABELS = [
-    {"value": 1, "name": "Anterior hippocampus", "category": STRUCTURE, "type": HIPPOCAMPUS},
+    {"value": 1, "name": "Anterior hippocampus", "category": STRUCTURE, "type": HIPPOCAMPUS, "colour": "#E69F00"},
     {"value": 2, "name": "Nothing", "category": STRUCTURE, "type": HIPPOCAMPUS, "anatomy": HIPPOCAMPUS},
     {"value": 5, "name": "Posterior hippocampus", "category": STRUCTURE, "type": HIPPOCAMPUS},
 ]
@@ -144,6 +144,10 @@ def test_segments_are_coded_and_an_empty_one_stays(write_series, tmp_path):
         assert segment.SegmentAlgorithmType == "AUTOMATIC"
         algorithm = segment.SegmentationAlgorithmIdentificationSequence[0]
         assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == MAKER
+    shown = [segment.get("RecommendedDisplayCIELabValue") for segment in seg.SegmentSequence]
+    lightness, a, b = (value / 65535 for value in shown[0])  # of #E69F00, as highdicom converts it
+    assert (100 * lightness, 255 * a - 128, 255 * b - 128) == pytest.approx((70.6, 16.5, 74.7), abs=1)
+    assert shown[1:] == [None, None]
     used = {
         frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber for frame in seg.PerFrameFunctionalGroupsSequence
     }

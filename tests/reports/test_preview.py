@@ -9,7 +9,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from PIL import Image
 
-from ulite_monai.reports.legend import COLOURS, OTHERS
+from ulite_monai.io.coding import COLOURS
+from ulite_monai.reports.legend import OTHERS
 from ulite_monai.reports.preview import NOTHING_FOUND, RESEARCH_ONLY, preview_figure, write_comparison, write_preview
 
 FIRST, SECOND = COLOURS[:2]

@@ -1,13 +1,17 @@
-"""The coded meaning of a bundle's labels, as DICOM SEG wants it, from the bundle's metadata."""
+"""The coded meaning and the colours of a bundle's labels, as DICOM SEG wants them, from the bundle's metadata."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["bundle_metadata", "coded_labels"]
+__all__ = ["COLOURS", "bundle_metadata", "coded_labels"]
+
+# Okabe and Ito's colours, which colour-blind people tell apart; those that stand out on grey come first.
+COLOURS = ("#E69F00", "#56B4E9", "#D55E00", "#009E73", "#F0E442", "#CC79A7", "#0072B2")
 
 UNCODED = {
     "category": {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"},
@@ -19,14 +23,15 @@ def coded_labels(metadata: Mapping[str, Any], labels: Sequence[str]) -> list[dic
     """One segment a label, in the order of the label values 1, 2, ..., as `write_dicom_seg` takes them.
 
     Args:
-        metadata: a bundle's, whose `label_codes` maps each of its labels to `category`, `type` and `anatomy`.
+        metadata: a bundle's, whose `label_codes` maps each of its labels to `category`, `type`, `anatomy` and `colour`.
         labels: names of the classes. Another set than the bundle's is coded as anatomical structures without a
-            further meaning: the same name may mean something else there.
+            further meaning: the same name may mean something else there. Its colours are those of pictures.
     """
     codes = metadata.get("label_codes", {})
     known = set(labels) == set(codes)
     return [
-        {"value": value, "name": name, **(codes[name] if known else UNCODED)} for value, name in enumerate(labels, 1)
+        {"value": value, "name": name, "colour": colour, **(codes[name] if known else UNCODED)}
+        for value, (name, colour) in enumerate(zip(labels, itertools.cycle(COLOURS)), 1)
     ]
 
 

@@ -45,7 +45,8 @@ def write_dicom_seg(
         series: what was segmented, on its own grid (not one resampled from a tilt).
         labels: one segment each, in this order, also where the mask has none of it:
             `{"value": 1, "name": "...", "category": CODE, "type": CODE}` and, if wanted, `"anatomy": CODE`, where CODE
-            is `{"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"}`.
+            is `{"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"}`, and `"colour": "#RRGGBB"`,
+            in which viewers show the segment.
         path: the file, replaced if it exists, never half written.
         algorithm_name: what made the mask.
         algorithm_version: which version of it.
@@ -203,6 +204,7 @@ def _descriptions(labels: Sequence[Mapping[str, Any]], algorithm_name: str, algo
             algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm_identification=algorithm,
             anatomic_regions=[_code(label["anatomy"])] if "anatomy" in label else None,
+            display_color=_colour(label["colour"]) if "colour" in label else None,
         )
         for number, label in enumerate(labels, 1)
     ]
@@ -211,3 +213,7 @@ def _descriptions(labels: Sequence[Mapping[str, Any]], algorithm_name: str, algo
 def _code(code: Mapping[str, str]) -> Any:
     coding = require("highdicom.sr.coding", "dicom")
     return coding.CodedConcept(value=code["value"], scheme_designator=code["scheme"], meaning=code["meaning"])
+
+
+def _colour(text: str) -> Any:
+    return require("highdicom.color", "dicom").CIELabColor.from_string(text)

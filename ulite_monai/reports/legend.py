@@ -8,7 +8,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-__all__ = ["COLOURS", "OTHERS", "Entry", "LineStyle", "legend_entries", "line_styles"]
+from ulite_monai.io.coding import COLOURS
+
+__all__ = ["OTHERS", "Entry", "LineStyle", "legend_entries", "line_styles"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,6 @@ class LineStyle:
 # The legend's text, and its line: None where no such line is drawn.
 Entry: TypeAlias = tuple[str, LineStyle | None]
 
-# Okabe and Ito's colours, which colour-blind people tell apart; those that stand out on grey come first.
-COLOURS = ("#E69F00", "#56B4E9", "#D55E00", "#009E73", "#F0E442", "#CC79A7", "#0072B2")
 SOLID, DASHED, DOTTED = (), (3.5, 1.5), (1.0, 1.0)
 STYLES = [LineStyle(colour, dashes) for dashes in (SOLID, DASHED, DOTTED) for colour in COLOURS]
 OTHERS = LineStyle("#C8C8C8", width=0.8)
