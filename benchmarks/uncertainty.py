@@ -1,14 +1,15 @@
 """Which score finds the cases that a network segments badly: a table of rank correlations with the true Dice.
 
-    python -m benchmarks.uncertainty shared/data/Task04_Hippocampus
+    python -m benchmarks.uncertainty shared/data/Task04_Hippocampus --ckpt FOLD_0/model.pt
 
-On the first 30 cases that the hippocampus bundle's weights never saw, compares the disagreement of flips with the
-disagreement and the entropy (MONAI Label's measure) of passes with dropout. The server asks by the best of them.
+On the first 30 validation cases of fold 0, with weights that never saw them, compares the disagreement of flips with
+the disagreement and the entropy (MONAI Label's measure) of passes with dropout. The server asks by the best of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 from collections.abc import Callable
@@ -27,7 +28,6 @@ from ulite_monai.io.volume import Volume
 from ulite_monai.label.disagreement import PASSES, dropout_passes, mean_disagreement, segmenter_with_dropout
 from ulite_monai.label.validation import mean_dice
 from ulite_monai.prediction.segmenter import Segmenter
-from ulite_monai.reports.metrics_csv import read_metrics
 
 RATES = (0.05, 0.1, 0.2)
 
@@ -39,10 +39,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path, help="Task04_Hippocampus")
     parser.add_argument("--cases", type=int, default=30)
-    parser.add_argument("--ckpt", type=Path, help="other weights; those of the bundle by default")
+    parser.add_argument("--ckpt", type=Path, help="weights of a training of fold 0", required=True)
     arguments = parser.parse_args()
-    rows = read_metrics(find_bundle("hippocampus") / "docs" / "fold0_metrics.csv")
-    names = sorted({row.case_id for row in rows})[: arguments.cases]
+    folds = json.loads((find_bundle("hippocampus") / "docs" / "folds.json").read_text())
+    names = folds["validation"][0][: arguments.cases]
     segmenter = Segmenter("hippocampus", arguments.ckpt, device="cpu")
     images = {name: arguments.dataset / "imagesTr" / f"{name}.nii.gz" for name in names}
     items = [{"image": str(path), "label": str(arguments.dataset / "labelsTr" / path.name)} for path in images.values()]

@@ -1,14 +1,16 @@
 """Windows against one pass: how far the masks agree, and which is nearer to the truth.
 
-    python -m benchmarks.windows [DATA]                             # the hippocampus bundle on its validation cases
+    python -m benchmarks.windows [DATA] --ckpt FOLD_0/model.pt     # on the validation cases of fold 0
     python -m benchmarks.windows --sample bundle/runs/sample/model.pt    # the sample's model on the whole template
 
 DATA is Task04_Hippocampus (default: shared/data beside the checkout). Prints mean Dice over the cases, in Markdown.
+Without `--ckpt` the shipped weights run, which were trained on those cases, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,6 @@ import numpy as np
 
 from ulite_monai.prediction import Segmenter
 from ulite_monai.reports.metrics import overlap
-from ulite_monai.reports.metrics_csv import read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 Cases = list[tuple[Path, np.ndarray]]
@@ -27,21 +28,21 @@ Cases = list[tuple[Path, np.ndarray]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="?", default=ROOT.parent / "shared" / "data" / "Task04_Hippocampus")
+    parser.add_argument("--ckpt", type=Path, help="weights of a training of fold 0")
     parser.add_argument("--sample", type=Path, help="weights of the sample's training")
     parser.add_argument("--windows", type=int, nargs="+", default=[32, 48, 64, 96])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if options.sample is None:
-            print_table(list(hippocampus_cases(options.data)), None, {}, options.windows)
+            print_table(list(hippocampus_cases(options.data)), options.ckpt, {}, options.windows)
         else:
             labels = {"labels": ["grey matter", "white matter"]}
             print_table([template(Path(folder))], options.sample, labels, options.windows)
 
 
 def hippocampus_cases(data: Path) -> Iterator[tuple[Path, np.ndarray]]:
-    """Images and labels that the shipped weights weren't trained on."""
-    names = sorted({row.case_id for row in read_metrics(ROOT / "bundle" / "docs" / "fold0_metrics.csv")})
-    for name in names:
+    """Images and labels of fold 0's validation cases."""
+    for name in json.loads((ROOT / "bundle" / "docs" / "folds.json").read_text())["validation"][0]:
         label = nib.load(data / "labelsTr" / f"{name}.nii.gz")
         yield data / "imagesTr" / f"{name}.nii.gz", np.asarray(label.dataobj)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -111,14 +112,18 @@ def weights(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
-        network.stem.weight[0, 0, 3, 3, 3] = 1
         last = network.decoder[-1]
-        last.pw_skip.weight[0, 0] = 1
-        last.pw_skip.weight[1, 0] = -1
         for norm in (network.encoder[0].norm, last.norm):
             norm.weight.fill_(1)
-        last.pw2.weight[0, 0] = last.pw2.weight[1, 1] = 1
-        network.head.weight[1, 0] = network.head.weight[2, 1] = 1
+        # The stem makes a channel of each voxel of a block, the head puts them back.
+        voxels = list(itertools.product(*map(range, network.stem_stride)))
+        for channel, voxel in enumerate(voxels):
+            entry = tuple(np.add(network.stem.padding, voxel))
+            network.stem.weight[(channel, 0, *entry)] = 1
+            for sign, part, target in ((1, 0, 1), (-1, len(voxels), 2)):
+                last.pw_skip.weight[part + channel, channel] = sign
+                last.pw2.weight[part + channel, part + channel] = 1
+                network.head.weight[(part + channel, target, *entry)] = 1
         network.head.bias[0] = torch.nn.functional.gelu(torch.tensor(1.0))
     path = tmp_path_factory.mktemp("weights") / "model.pt"
     torch.save(network.state_dict(), path)
