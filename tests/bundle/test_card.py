@@ -12,7 +12,11 @@ from ulite_monai.reports.metrics_csv import read_metrics
 from ulite_monai.reports.table import markdown_table
 from ulite_monai.training import labelled_items, split
 
-CARDS = {"hippocampus": ("bundle", "Task04_Hippocampus"), "nuclei": ("examples/nuclei_bundle", "dsb2018")}
+# Bundle, data, and the CSV file of what the shipped weights give.
+CARDS = {
+    "hippocampus": ("bundle", "Task04_Hippocampus", "training_cases.csv"),
+    "nuclei": ("examples/nuclei_bundle", "dsb2018", "fold0_metrics.csv"),
+}
 
 
 def test_the_folds_are_those_that_a_training_uses(bundle, hippocampus):
@@ -24,18 +28,29 @@ def test_the_folds_are_those_that_a_training_uses(bundle, hippocampus):
     assert sorted(case for fold in folds["validation"] for case in fold) == sorted(item["case_id"] for item in items)
 
 
-@pytest.mark.parametrize("name", CARDS)
-def test_the_cards_table_is_that_of_its_cases(name, root):
-    docs = root / CARDS[name][0] / "docs"
-    assert markdown_table(read_metrics(docs / "fold0_metrics.csv")) in (docs / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    "path",
+    ["bundle/docs/out_of_fold.csv", "bundle/docs/training_cases.csv", "examples/nuclei_bundle/docs/fold0_metrics.csv"],
+)
+def test_the_cards_tables_are_those_of_their_cases(path, root):
+    card = (root / path).parent / "README.md"
+    assert markdown_table(read_metrics(root / path)) in card.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["out_of_fold.csv", "training_cases.csv"])
+def test_every_case_is_in_the_tables_once(name, bundle):
+    folds = read_json(bundle / "docs" / "folds.json")["validation"]
+    for label in ("anterior", "posterior"):
+        found = [row.case_id for row in read_metrics(bundle / "docs" / name) if row.label == label]
+        assert sorted(found) == sorted(case for fold in folds for case in fold)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CARDS)
 def test_the_shipped_weights_reproduce_cases_of_the_card(name, root, shared_data):
     """The first three cases of the card's CSV, to the fourth digit; another engine may move single voxels."""
-    folder, data = CARDS[name]
-    rows = read_metrics(root / folder / "docs" / "fold0_metrics.csv")
+    folder, data, table = CARDS[name]
+    rows = read_metrics(root / folder / "docs" / table)
     items = {item["case_id"]: item for item in labelled_items(str(shared_data / data))}
     segmenter = Segmenter(name, device="cpu", overrides={"engine": "torch"})
     for case in list(dict.fromkeys(row.case_id for row in rows))[:3]:

@@ -464,20 +464,16 @@ def test_flips_at_test_time_are_those_of_training(root):
 
 
 @pytest.mark.slow
-def test_the_shipped_weights_on_a_few_validation_cases(hippocampus, bundle):
-    """Cases of fold 0, which the shipped weights weren't trained on, to the fourth digit of the committed table."""
-    import csv
-
-    with (bundle / "docs" / "fold0_metrics.csv").open() as file:
-        table = {(row["case"], row["label"]): float(row["dice"]) for row in csv.DictReader(file)}
-    plain, flipping = (Segmenter("hippocampus", device="cpu", tta=tta) for tta in (False, True))
-    for name in ("hippocampus_298", "hippocampus_282"):
-        label = np.asarray(nib.load(hippocampus / "labelsTr" / f"{name}.nii.gz").dataobj)
-        item = {"image": str(hippocampus / "imagesTr" / f"{name}.nii.gz")}
-        for value, part in enumerate(plain.labels, start=1):
-            dice = [overlap(segmenter(item).mask == value, label == value) for segmenter in (plain, flipping)]
-            assert dice[0] == pytest.approx(table[name, part], abs=5e-5)
-            assert dice[1] > dice[0] - 0.03
+def test_flips_at_test_time_lose_nothing(hippocampus):
+    means = []
+    for tta in (False, True):
+        segmenter, dice = Segmenter("hippocampus", device="cpu", tta=tta), []
+        for name in ("hippocampus_298", "hippocampus_282", "hippocampus_243"):
+            label = np.asarray(nib.load(hippocampus / "labelsTr" / f"{name}.nii.gz").dataobj)
+            mask = segmenter({"image": str(hippocampus / "imagesTr" / f"{name}.nii.gz")}).mask
+            dice += [overlap(mask == value, label == value) for value in (1, 2)]
+        means.append(np.mean(dice))
+    assert means[1] > means[0] - 0.005
 
 
 @pytest.mark.slow
@@ -500,7 +496,7 @@ def overlap(one, other):
 
 @pytest.mark.slow
 def test_the_shipped_weights_dont_care_about_scale_type_and_orientation(hippocampus, tmp_path):
-    """Intensities times 1000 and shifted, as int16, as uint8, and 48 orientations: Dice within 0.001."""
+    """Intensities times 1000 and shifted, as int16, as uint8, and 48 orientations: Dice within 0.001 or 0.002."""
     source = nib.load(hippocampus / "imagesTr" / "hippocampus_298.nii.gz")
     label = np.asarray(nib.load(hippocampus / "labelsTr" / "hippocampus_298.nii.gz").dataobj)
     values = np.asarray(source.dataobj).astype(np.float64)
@@ -520,7 +516,7 @@ def test_the_shipped_weights_dont_care_about_scale_type_and_orientation(hippocam
     uint8 = nib.Nifti1Image(np.round(unit * 255).astype(np.uint8), source.affine)
     for image in (scaled, int16):
         assert np.abs(dice(image) - reference).max() <= 0.001
-    assert np.abs(dice(uint8) - reference).max() <= 0.004  # 256 grey values are fewer than the source has
+    assert np.abs(dice(uint8) - reference).max() <= 0.002  # 256 grey values are fewer than the source has
     for axes in itertools.permutations(("RL", "AP", "SI")):
         for letters in itertools.product(*axes):
             turned = source.as_reoriented(
