@@ -11,10 +11,12 @@ rounds; "faster" is the median over the rounds of the first row's time by the ro
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from monai.networks import nets
@@ -23,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.literal import LiteralULite
 from benchmarks.machine import copy_bandwidth, machine, peak_megabytes
+from ulite_monai.bundles import find_bundle
 from ulite_monai.networks import ULite
 from ulite_monai.networks.fuse import fuse
 from ulite_monai.runtime.engines import compile_network
@@ -36,6 +39,7 @@ INPUTS = {
 }
 CHANNELS = (16, 32, 64, 128, 256)
 NNUNET = (32, 64, 128, 256, 320)
+SHIPPED = "hippocampus bundle"  # in 3D alone
 
 
 def make_network(name: str, dims: int, channels: int) -> nn.Module:
@@ -44,6 +48,7 @@ def make_network(name: str, dims: int, channels: int) -> nn.Module:
     common = {"spatial_dims": dims, "in_channels": channels, "out_channels": 2}
     makers: dict[str, Callable[[], nn.Module]] = {
         "ULite": lambda: ULite(**common),
+        SHIPPED: lambda: ULite(**common, **shipped_options()),
         "UNet": lambda: nets.UNet(**common, channels=CHANNELS, strides=(2,) * 4, num_res_units=2, norm="BATCH"),
         "BasicUNet": lambda: nets.BasicUNet(**common),
         "SegResNet": lambda: nets.SegResNet(**common, init_filters=16),
@@ -56,9 +61,19 @@ def make_network(name: str, dims: int, channels: int) -> nn.Module:
     return makers[name]().eval().requires_grad_(False)
 
 
+def shipped_options() -> dict[str, Any]:
+    """What the hippocampus bundle's network has otherwise than `ULite` by default."""
+    definition = json.loads((find_bundle("hippocampus") / "configs" / "inference.json").read_text())["network_def"]
+    return {name: value for name, value in definition.items() if name in ("features", "stem_stride")}
+
+
 OTHERS = ("UNet", "BasicUNet", "SegResNet", "DynUNet", "AttentionUnet", "SwinUNETR")
 ULITE_ROWS = ("literal", "literal channels-last", "eager", "fused", "OpenVINO", "OpenVINO bfloat16")
-ROWS = [*(("ULite", how) for how in ULITE_ROWS), *((name, how) for name in OTHERS for how in ("eager", "OpenVINO"))]
+ROWS = [
+    *(("ULite", how) for how in ULITE_ROWS),
+    *((SHIPPED, how) for how in ULITE_ROWS[2:]),
+    *((name, how) for name in OTHERS for how in ("eager", "OpenVINO")),
+]
 
 
 def make_row(name: str, how: str, shape: tuple[int, ...], threads: int) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -75,7 +90,7 @@ def make_row(name: str, how: str, shape: tuple[int, ...], threads: int) -> Calla
     if how.startswith("OpenVINO"):
         precision = "bfloat16" if how.endswith("bfloat16") else "float32"
         network = compile_network(network, "cpu", "openvino", precision, threads)
-        calls = CALLS_BEFORE_A_MODEL_OF_ITS_OWN + 1 if name == "ULite" else 1
+        calls = CALLS_BEFORE_A_MODEL_OF_ITS_OWN + 1 if name in ("ULite", SHIPPED) else 1
     image = torch.randn(*shape)
     with torch.inference_mode():
         for _ in range(calls):
@@ -136,7 +151,9 @@ def print_table(label: str, rows: list[tuple[str, str]], args: argparse.Namespac
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", nargs="+", choices=INPUTS, default=list(INPUTS))
-    parser.add_argument("--only", nargs="+", choices=("ULite", *OTHERS), default=["ULite", *OTHERS], help="networks")
+    parser.add_argument(
+        "--only", nargs="+", choices=("ULite", SHIPPED, *OTHERS), default=["ULite", SHIPPED, *OTHERS], help="networks"
+    )
     parser.add_argument("--how", nargs="+", choices=sorted({how for _, how in ROWS}), help="rows; default: all")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -146,7 +163,7 @@ def main() -> None:
     rows = [row for row in ROWS if row[0] in args.only and (not args.how or row[1] in args.how)]
     print(machine(args.threads))
     for label in args.inputs:
-        print_table(label, rows, args)
+        print_table(label, [row for row in rows if row[0] != SHIPPED or label.startswith("3d")], args)
 
 
 if __name__ == "__main__":
