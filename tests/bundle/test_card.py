@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.conftest import read_json
 from ulite_monai.prediction import Segmenter
-from ulite_monai.reports.metrics import overlap
+from ulite_monai.reports.metrics import overlap, summarize
 from ulite_monai.reports.metrics_csv import read_metrics
 from ulite_monai.reports.table import markdown_table
 from ulite_monai.training import labelled_items, split
@@ -67,3 +67,11 @@ def _label(path):
         with Image.open(path) as image:
             return np.asarray(image).T
     return np.asarray(nib.load(path).dataobj)
+
+
+def test_the_metadatas_figures_are_those_of_the_cases(bundle):
+    figures = read_json(bundle / "configs" / "metadata.json")["eval_metrics"]
+    labels = summarize(read_metrics(bundle / "docs" / "out_of_fold.csv"), ["anterior", "posterior"])["labels"]
+    for label, found in labels.items():
+        for name in ("dice", "hd95_mm", "nsd_1mm"):
+            assert figures[f"{name}_{label}"] == pytest.approx(found[name]["mean"], abs=5e-5)
