@@ -26,10 +26,10 @@ from monai.inferers import SlidingWindowInferer
 from monai.networks import nets
 from torch import nn
 
+from benchmarks.turns import seconds_in_openvino
 from ulite_monai.inferers import VolumeInferer
 from ulite_monai.networks import ULite
 from ulite_monai.reports.metrics import overlap
-from ulite_monai.runtime.engines import compile_network
 from ulite_monai.runtime.process import prepare_process
 from ulite_monai.training import MixedPrecisionInferer
 
@@ -119,20 +119,6 @@ def evaluate(network: nn.Module, parser: ConfigParser, any_size: bool) -> list[f
     return [statistics.fmean(values) for values in zip(*cases, strict=True)]
 
 
-def seconds(variants: list[str], rounds: int) -> dict[str, float]:
-    """Median time of each variant in OpenVINO on a volume of 96 voxels an axis, the variants taking turns."""
-    image = torch.randn(1, 1, 96, 96, 96)
-    networks = {name: compile_network(make_network(name).eval(), "cpu", "openvino") for name in variants}
-    times: dict[str, list[float]] = {name: [] for name in variants}
-    for number in range(rounds + 3):
-        for name, network in networks.items():
-            started = time.perf_counter()
-            network(image)
-            if number >= 3:  # the first calls compile
-                times[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
 def plot(rows: list[dict[str, Any]], picture: Path) -> None:
     """Mean Dice against seconds, a point a variant."""
     from matplotlib.figure import Figure
@@ -187,7 +173,8 @@ def main() -> None:
                 write([*read(options.out), row], options.out)
     elif options.do == "time":
         rows = read(options.out)
-        measured = seconds([row["variant"] for row in rows], options.rounds)
+        networks = {row["variant"]: make_network(row["variant"]) for row in rows}
+        measured = seconds_in_openvino(networks, torch.randn(1, 1, 96, 96, 96), options.rounds)
         write([row | {"seconds_96": f"{measured[row['variant']]:.4f}"} for row in rows], options.out)
     else:
         plot(read(options.out), options.picture)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -25,11 +24,14 @@ import torch
 from monai.bundle import ConfigParser
 
 from benchmarks.machine import machine
+from benchmarks.turns import seconds_in_openvino
+from ulite_monai.reports.metrics import summarize
 from ulite_monai.reports.metrics_csv import read_metrics
-from ulite_monai.runtime.engines import compile_network
 from ulite_monai.runtime.process import prepare_process
+from ulite_monai.runtime.weights import load_network
 
 BUNDLE = Path(__file__).resolve().parents[1] / "examples" / "nuclei_bundle"
+BUNDLE_COMMAND = (sys.executable, "-m", "monai.bundle")
 IN_2D = {"spatial_dims": 2, "in_channels": 3, "out_channels": 1}
 WINDOWS = {"_target_": "SlidingWindowInferer", "roi_size": "@patch_size", "overlap": 0.25, "mode": "gaussian"}
 UNET = {"_target_": "UNet", "channels": [16, 32, 64, 128, 256], "strides": [2] * 4, "num_res_units": 2, "norm": "batch"}
@@ -76,14 +78,14 @@ def train(name: str, folder: Path, dataset_dir: str, epochs: int) -> None:
     training = ["run", "training", "--config_file", train_files, *common, "--output_dir", str(folder)]
     counted([*training, "--epochs", str(epochs), *resume], folder / "cpu.json")
     evaluation = ["run", "--config_file", evaluate_files, *common, "--output_dir", str(folder / "evaluation")]
-    counted([*evaluation, "--ckpt", str(folder / "model.pt")], folder / "cpu_evaluation.json")
+    subprocess.run([*BUNDLE_COMMAND, *evaluation, "--ckpt", str(folder / "model.pt")], check=True)
 
 
 def counted(arguments: list[str], record: Path) -> None:
     """Run a bundle's command and add the CPU seconds that it uses to those in `record`."""
     before = json.loads(record.read_text()) if record.exists() else 0.0
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-m", "monai.bundle", *arguments], env=environment)
+    process = subprocess.Popen([*BUNDLE_COMMAND, *arguments], env=environment)
     used = 0.0
     while process.poll() is None:
         try:
@@ -104,41 +106,26 @@ def networks(names: list[str], options: argparse.Namespace) -> dict[str, torch.n
         parser = ConfigParser()
         parser.read_config([BUNDLE / "configs" / "train.json", folder / "network.json"])
         network = parser.get_parsed_content("network_def")
-        network.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
-        found[name] = network.eval()
+        load_network(network, folder / "model.pt")
+        found[name] = network
     return found
-
-
-@torch.inference_mode()
-def milliseconds(networks: dict[str, torch.nn.Module], rounds: int) -> dict[str, float]:
-    """Median time of each network in OpenVINO on one image of 256x256, the networks taking turns."""
-    image = torch.rand(1, 3, 256, 256)
-    compiled = {name: compile_network(network, "cpu", "openvino") for name, network in networks.items()}
-    times: dict[str, list[float]] = {name: [] for name in networks}
-    for number in range(rounds + 3):
-        for name, network in compiled.items():
-            started = time.perf_counter()
-            network(image)
-            if number >= 3:  # the first calls compile
-                times[name].append(1000 * (time.perf_counter() - started))
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def print_table(names: list[str], options: argparse.Namespace) -> None:
     prepare_process("cpu", 0)
     found = networks(names, options)
-    taken = milliseconds(found, options.rounds)
+    taken = seconds_in_openvino(found, torch.rand(1, 3, 256, 256), options.rounds)
     print(f"{machine()}\n")
     print("| network | parameters | Dice | IoU | CPU minutes of training | ms for 256x256 in OpenVINO |")
     print("|---|---|---|---|---|---|")
     for name, network in found.items():
         folder = options.work / folder_of(name)
         rows = read_metrics(folder / "evaluation" / "metrics.csv")
-        dice = statistics.fmean(row.dice or 0.0 for row in rows)
-        iou = statistics.fmean(row.iou or 0.0 for row in rows)
+        means = summarize(rows, ["nucleus"])["labels"]["nucleus"]
         minutes = json.loads((folder / "cpu.json").read_text()) / 60
         parameters = sum(p.numel() for p in network.parameters())
-        print(f"| {name} | {parameters:,} | {dice:.4f} | {iou:.4f} | {minutes:.0f} | {taken[name]:.1f} |")
+        scores = f"{means['dice']['mean']:.4f} | {means['iou']['mean']:.4f}"
+        print(f"| {name} | {parameters:,} | {scores} | {minutes:.0f} | {1000 * taken[name]:.1f} |")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.machine import machine
-
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -36,18 +34,19 @@ def main() -> None:
     if options.run:
         print(json.dumps(stages(options.run, options.most)))
         return
+    from benchmarks.machine import machine  # here: they import torch, whose import is timed in the other process
+    from benchmarks.predict import write_volume
+
     print(machine(options.threads))
     with tempfile.TemporaryDirectory() as folder:
-        from benchmarks.predict import write_volume
-
         sizes = [write_volume(tuple(map(int, s.split("x"))), Path(folder) / f"{s}.nii.gz") for s in options.size]
         print_table({path.name: run(path, options) for path in [*options.inputs, *sizes]})
 
 
 def run(path: Path, options: argparse.Namespace) -> dict[str, float]:
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.stages", "--run", str(path.resolve())]
-    env = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
     command += ["--most", str(options.most)]
+    env = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
