@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import math
@@ -133,8 +134,11 @@ def _half_of(memory: int) -> int:
     return 1 << max(0, (memory // 2).bit_length() - 1)
 
 
-def _best_window(smallest: Sequence[int], image: Sequence[int], voxels: int, overlap: float) -> tuple[int, ...]:
+@functools.lru_cache(maxsize=16)  # every slice of a volume asks for the same
+def _best_window(smallest: tuple[int, ...], image: tuple[int, ...], voxels: int, overlap: float) -> tuple[int, ...]:
     """Of the windows of at least `smallest` and at most `voxels`, those that compute the fewest voxels of the image."""
+    if math.prod(image) <= voxels:
+        return image
     least = [min(low, size) if low > 0 else size for low, size in zip(smallest, image, strict=True)]
     widths = [_widths(low, size, overlap) for low, size in zip(least, image, strict=True)]
     fitting = [window for window in itertools.product(*widths) if math.prod(window) <= voxels]
