@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ulite_monai.runtime.lean_import import UNNEEDED_TO_PREDICT, left_out
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -61,7 +63,7 @@ def stages(path: Path, most: int) -> dict[str, float]:
         yield
         seconds[name] += time.perf_counter() - start
 
-    with stage("imports"):
+    with stage("imports"), left_out(UNNEEDED_TO_PREDICT):  # as `ulite predict` does
         import numpy as np
         import torch
         from monai.data import MetaTensor

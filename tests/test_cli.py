@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+import ulite_monai
 from tests.conftest import environment, write_volume
 
 COMMAND = [sys.executable, "-W", "ignore", "-c", "from ulite_monai.cli import main; main()"]
@@ -40,6 +41,26 @@ def test_predict(weights, tmp_path):
     assert "[1/2] case_0: done" in done.stdout and "anterior, mL" in done.stdout
     assert nib.load(tmp_path / "out" / "case_1.nii.gz").shape == (30, 34, 26)
     assert (tmp_path / "out" / "volumes.csv").read_text().count("\n") == 1 + 4
+
+
+@pytest.mark.slow
+def test_predict_imports_no_training(weights, tmp_path):
+    """Half of MONAI's import is for what no prediction needs; the mask is that of a process that has all of it."""
+    image = write_volume(tmp_path / "a.nii.gz", volume())
+    code = (
+        "import sys; from ulite_monai.cli import app\n"
+        "app(sys.argv[1:], standalone_mode=False)\n"
+        "names = {'ignite', 'pandas', 'sympy', 'scipy.signal', 'monai', 'scipy.ndimage'}\n"
+        "print('LOADED', sorted(names & set(sys.modules)))"
+    )
+    arguments = ["predict", "-i", image, "-o", "out", "--ckpt", weights, "--preview"]
+    options = {"cwd": tmp_path, "env": environment(), "capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)], **options)
+    assert done.returncode == 0, done.stderr
+    assert "LOADED ['monai', 'scipy.ndimage']" in done.stdout
+    assert (tmp_path / "out" / "a_preview.png").stat().st_size > 0
+    whole = ulite_monai.predict(str(image), ckpt=weights, device="cpu")
+    assert np.array_equal(np.asarray(nib.load(tmp_path / "out" / "a.nii.gz").dataobj), np.asarray(whole.dataobj))
 
 
 @pytest.mark.slow

@@ -67,9 +67,12 @@ def predict(
     from rich.console import Console
     from rich.progress import Progress
 
-    from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
+    from ulite_monai.bundles import BUNDLES
     from ulite_monai.runtime.allocator import keep_freed_memory
+    from ulite_monai.runtime.lean_import import UNNEEDED_TO_PREDICT, left_out
 
+    with left_out(UNNEEDED_TO_PREDICT if bundle in BUNDLES else ()):  # what another bundle needs isn't known
+        from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
     if format not in ("nifti", "dicom-seg", "both"):
         raise InputError(f"--format must be nifti, dicom-seg or both, got {format!r}.")
     keep_freed_memory()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ignite.engine import Events
 from monai.data import DataLoader, Dataset
-from monai.engines import Evaluator
 
 from ulite_monai.errors import InputError, reason
 from ulite_monai.io.cases import case_items, find_cases
+
+if TYPE_CHECKING:
+    from monai.engines import Evaluator
 
 __all__ = ["items", "run_cases"]
 
@@ -49,6 +50,8 @@ def run_cases(evaluator: Evaluator, dataset: Dataset) -> None:
 
 
 def _run_case(evaluator: Evaluator, item: dict[str, Any], dataset: Dataset) -> Exception | None:
+    from ignite.engine import Events  # here: `ulite predict` reads the configuration and does without Ignite
+
     errors: list[Exception] = []
     # An engine that ends by an exception can't run again; one whose exception is handled can.
     with evaluator.add_event_handler(Events.EXCEPTION_RAISED, lambda error: errors.append(error)):
