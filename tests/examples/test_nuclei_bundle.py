@@ -7,8 +7,8 @@ from monai.bundle import ConfigParser
 from PIL import Image
 
 from tests.conftest import read_json, run_bundle
-from ulite_monai.io.images import as_rgb, write_mask
-from ulite_monai.prediction import Segmenter, predict_cases
+from ulite_monai.io.images import as_rgb, write_mask, write_probability_pages
+from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,27 @@ def test_masks_are_right_and_of_the_images_size(weights, tmp_path, suffix):
     mask = Image.open(tmp_path / "out" / "cells.png")
     assert mask.size == (61, 47) and mask.mode == "L"
     assert (np.asarray(mask) == expected(stored)).mean() > 0.999
+
+
+def test_probabilities_are_a_tiff_of_the_images_size(weights, tmp_path):
+    Image.fromarray(picture(61, 47)).save(tmp_path / "cells.png")
+    options = PredictOptions(probabilities=True)
+    (result,) = predict_cases(tmp_path / "cells.png", tmp_path / "out", Segmenter("nuclei", weights, "cpu"), options)
+    assert result.outputs[1] == str(tmp_path / "out" / "cells_probabilities.tif"), result.message
+    page = Image.open(result.outputs[1])
+    assert page.size == (61, 47) and page.mode == "F" and page.n_frames == 1
+    values = np.asarray(page)
+    assert values.min() >= 0 and values.max() <= 1
+    assert np.array_equal(values > 0.5, np.asarray(Image.open(result.outputs[0])) > 0)
+
+
+def test_each_class_has_a_page(tmp_path):
+    probabilities = np.random.default_rng(0).random((3, 5, 4), dtype=np.float32)
+    write_probability_pages(probabilities, tmp_path / "a.tif")
+    image = Image.open(tmp_path / "a.tif")
+    for number in range(3):
+        image.seek(number)
+        assert np.array_equal(np.asarray(image).T, probabilities[number])
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1", "I;16", "F"])

@@ -1,4 +1,4 @@
-"""Two-dimensional images: whatever PNG, JPEG or TIFF holds, as RGB; masks out as PNG."""
+"""Two-dimensional images: whatever PNG, JPEG or TIFF holds, as RGB; masks out as PNG, probabilities as TIFF."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
 
-__all__ = ["as_rgb", "read_rgb", "write_mask"]
+__all__ = ["as_rgb", "read_rgb", "write_mask", "write_probability_pages"]
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -53,3 +53,15 @@ def write_mask(mask: np.ndarray, path: str | Path, labels: int = 1) -> None:
     grey = (mask.astype(np.int64) * (255 // labels)).astype(np.uint8)
     with atomic_path(path) as temporary:
         Image.fromarray(np.ascontiguousarray(grey.T)).save(temporary)
+
+
+def write_probability_pages(probabilities: np.ndarray, path: str | Path) -> None:
+    """Write probabilities as a TIFF of 32-bit floats, a page a class.
+
+    Args:
+        probabilities: float32, shape (classes, x, y), axes as MONAI's PILReader has them.
+        path: `.tif`; replaced if it exists, never half written.
+    """
+    first, *others = (Image.fromarray(np.ascontiguousarray(page.T)) for page in probabilities)
+    with atomic_path(path) as temporary:
+        first.save(temporary, save_all=True, append_images=others, compression="tiff_adobe_deflate")

@@ -16,7 +16,7 @@ from ulite_monai.errors import InputError, reason
 from ulite_monai.io.atomic import atomic_path, remove_leftovers
 from ulite_monai.io.cases import IMAGE_SUFFIXES, Case, find_cases
 from ulite_monai.io.coding import coded_labels
-from ulite_monai.io.images import read_rgb, write_mask
+from ulite_monai.io.images import read_rgb, write_mask, write_probability_pages
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.write_nifti import write_label_map, write_probabilities
 from ulite_monai.prediction.read_case import Refused, read_case
@@ -40,7 +40,8 @@ class PredictOptions:
         format: "nifti", "dicom-seg" (of DICOM series), or "both".
         statistics: write `volumes.csv`.
         preview: write `<case id>_preview.png`.
-        probabilities: write `<case id>_probabilities.nii.gz`, float32, the classes along the fourth axis.
+        probabilities: write `<case id>_probabilities.nii.gz`, float32, the classes along the fourth axis; of a 2D
+            image `<case id>_probabilities.tif`, 32-bit floats, a page a class.
         force: segment volumes outside the ranges that the bundle states.
         resume: leave cases whose outputs are there.
         resample_tilt: resample DICOM series with a gantry tilt instead of refusing them.
@@ -204,8 +205,8 @@ def _paths(case: Case, folder: Path, mask_name: str | None, options: PredictOpti
     for kind, suffixes in (("image", (".png",)), ("nifti", (".nii", ".nii.gz")), ("dicom-seg", (".dcm",))):
         if kind in paths and not paths[kind].name.lower().endswith(suffixes):
             raise InputError(f"{paths[kind]}: a mask of this kind is written as {' or '.join(suffixes)}.")
-    if options.probabilities and not _is_image(case):
-        paths["probabilities"] = folder / f"{case.id}_probabilities.nii.gz"
+    if options.probabilities:
+        paths["probabilities"] = folder / f"{case.id}_probabilities{'.tif' if _is_image(case) else '.nii.gz'}"
     if options.preview:
         paths["preview"] = folder / f"{case.id}_preview.png"
     return paths
@@ -254,7 +255,10 @@ def _segment(
             write_mask(found.mask, path, len(segmenter.labels))
         elif kind == "probabilities":
             assert found.probabilities is not None
-            write_probabilities(found.probabilities, grid, path)
+            if volume is None:
+                write_probability_pages(found.probabilities, path)
+            else:
+                write_probabilities(found.probabilities, volume, path)
         elif kind == "dicom-seg":
             result.warnings += _write_seg(case, found.mask, path, segmenter)
         elif volume is None:
