@@ -21,7 +21,11 @@ def configs(bundle):
 
 
 @pytest.mark.parametrize(
-    "name", ["network_def", "labels", "spacing", "roi_size", "grow_windows", "overlap", "sw_batch_size", "max_memory"]
+    "name",
+    [
+        *("network_def", "labels", "in_channels", "spacing", "flip_axes", "skip_empty", "skip_empty_margin"),
+        *("resample_tilt", "roi_size", "grow_windows", "overlap", "sw_batch_size", "max_memory"),
+    ],
 )
 def test_training_and_inference_say_the_same(configs, name):
     assert configs["train"][name] == configs["inference"][name]
@@ -39,6 +43,24 @@ def test_evaluation_turns_logits_to_labels_as_inference_does(configs):
     inference = configs["inference"]["postprocessing"]["transforms"]
     text = json.dumps(evaluation[:3]).replace("@validate#preprocessing", "@preprocessing")
     assert json.loads(text) == inference[:3]
+
+
+def test_flags_may_be_written_in_small_letters(configs):
+    """Fire hands `false` over as a word, which Python takes for true."""
+    parser = ConfigParser(configs["train"])
+    parser.update({"amp": "false", "skip_empty": "false", "grow_windows": "false", "resample_tilt": "false"})
+    assert parser.get_parsed_content("train#inferer").amp is False
+    assert parser.get_parsed_content("validate#inferer").grow_windows is False
+    steps = parser.get_parsed_content("image_preprocessing")
+    assert steps[0].resample_tilt is False and "CropForegroundd" not in [type(step).__name__ for step in steps]
+
+
+@pytest.mark.parametrize("axes", [[], [0], [1, 2]], ids=str)
+def test_flips_are_those_asked_for(configs, axes):
+    parser = ConfigParser(configs["train"])
+    parser.update({"flip_axes": axes, "foreground_share": 0})
+    flips = [step for step in parser.get_parsed_content("augmentation") if type(step).__name__ == "RandFlipd"]
+    assert [step.flipper.spatial_axis for step in flips] == axes
 
 
 def test_metadata_fits_the_network(configs):

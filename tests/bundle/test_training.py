@@ -10,6 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
+from monai.transforms import Compose
 
 from tests.conftest import SMALL, ellipsoids, environment, read_json, run_bundle, write_volume
 
@@ -106,6 +108,27 @@ def test_resuming_a_finished_run_is_refused_and_leaves_it_alone(bundle, trained,
     done = train(bundle, folder / "my data", folder / "the run", *more, check=False)
     assert done.returncode == 1 and "has all of its 2 epochs; give more --epochs" in last_line(done)
     assert before == {name: (folder / "the run" / name).read_bytes() for name in before}
+
+
+@pytest.mark.slow
+def test_resuming_with_other_settings_is_refused_and_leaves_everything_alone(bundle, trained):
+    folder, _ = trained
+    before = {path.name: path.read_bytes() for path in (folder / "the run").iterdir() if path.is_file()}
+    more = ("--epochs", "4", "--resume", "True", "--seed", "1", "--spacing", "[1.0,2.0,1.0]")
+    done = train(bundle, folder / "my data", folder / "the run", *more, check=False)
+    assert done.returncode == 1
+    for words in ("spacing was [1.0, 1.0, 1.0], now [1.0, 2.0, 1.0]", "seed was 0, now 1", "cases was '4 train"):
+        assert words in last_line(done)
+    assert before == {path.name: path.read_bytes() for path in (folder / "the run").iterdir() if path.is_file()}
+
+
+@pytest.mark.slow
+def test_a_second_run_into_the_same_folder_is_refused(bundle, trained):
+    folder, _ = trained
+    before = {path.name: path.read_bytes() for path in (folder / "the run").iterdir() if path.is_file()}
+    done = train(bundle, folder / "my data", folder / "the run", "--epochs", "3", check=False)
+    assert done.returncode == 1 and "holds a training already" in last_line(done)
+    assert before == {path.name: path.read_bytes() for path in (folder / "the run").iterdir() if path.is_file()}
 
 
 EPOCHS = ("--epochs", "8")
@@ -257,16 +280,37 @@ def test_bad_input_is_one_line_before_training_starts(bundle, make_dataset, tmp_
         (["--resume", "True"], ["last.ckpt", "no checkpoint to resume"]),
         (["--resume", "perhaps"], ["true or false", "perhaps"]),
         (["--init_weights", "gone.pt"], ["gone.pt", "no such checkpoint"]),
+        (["--epoch", "3"], ["--epoch: no configuration has this id", "did you mean --epochs?"]),
+        (["--in_channels", "2"], ["case_0.nii.gz", "has 1 channels", "--in_channels is 2"]),
     ],
     ids=str,
 )
 def test_bad_settings_are_one_line(bundle, make_dataset, tmp_path, more, words):
     done = train(bundle, make_dataset(), tmp_path / "run", "--epochs", "1", *more, check=False)
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert done.returncode == 1 and len(errors) == 1, done.stderr
+    assert done.returncode == 1 and errors, done.stderr
+    assert len(errors) == 1 or "--in_channels" in more  # one line a case
     for word in words:
         assert word in errors[0]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_two_channels_of_different_scale_train(bundle, make_dataset, tmp_path):
+    """nnU-Net's file names; the second channel is a thousand times weaker and counts as much."""
+    dataset = make_dataset()
+    for path in sorted((dataset / "imagesTr").iterdir()):
+        image = nib.load(path)
+        case = path.name.removesuffix(".nii.gz")
+        nib.save(nib.Nifti1Image(np.asarray(image.dataobj) / 1000, image.affine), path.parent / f"{case}_0001.nii.gz")
+        path.rename(path.parent / f"{case}_0000.nii.gz")
+    done = train(bundle, dataset, tmp_path / "run", "--epochs", "1", "--in_channels", "2")
+    assert "--in_channels 2" in done.stdout.splitlines()[-1]
+    assert state(tmp_path / "run" / "model.pt")["stem.weight"].shape[1] == 2
+    parser = ConfigParser(read_json(bundle / "configs/train.json"))
+    parser.update({"dataset_dir": str(dataset), "in_channels": 2, "num_folds": 3})
+    image = Compose(parser.get_parsed_content("image_preprocessing"))(parser.get_parsed_content("items")[0])["image"]
+    np.testing.assert_allclose(image.std(dim=(1, 2, 3)), 1, atol=1e-3)
 
 
 @pytest.mark.slow
@@ -293,7 +337,8 @@ def test_two_processes_train_one_network(bundle, trained, tmp_path):
     command += ["-m", "monai.bundle", "run", "training", "--bundle_root", str(bundle)]
     command += ["--config_file", str([*configs, str(overlay)]), "--dataset_dir", str(folder / "my data")]
     command += ["--output_dir", str(tmp_path / "run"), "--num_folds", "3", "--epochs", "2", *SMALL, "--batch_size", "1"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=600)
+    text = {"env": environment(), "capture_output": True, "text": True, "timeout": 600}
+    done = subprocess.run(command, cwd=tmp_path, **text)
     assert done.returncode == 0, done.stderr
     ranks = [state(tmp_path / "watched" / f"rank{r}.pt") for r in (0, 1)]
     for epoch in (0, 1):
@@ -307,6 +352,10 @@ def test_two_processes_train_one_network(bundle, trained, tmp_path):
     done = subprocess.run([*command, *rank_without_a_batch], cwd=tmp_path, env=environment(), capture_output=True)
     assert done.returncode == 0 and (tmp_path / "large batch" / "model.pt").exists()
     assert {p.name for p in (tmp_path / "run").iterdir()} >= {"model.pt", "last.ckpt", "run.json", "split.json"}
+    written = {name.removeprefix("module."): w for name, w in state(tmp_path / "run" / "last.ckpt")["network"].items()}
+    assert equal(written, ranks[0]["network"])  # by the first rank, not by whichever came last
+    done = subprocess.run([*command, "--num_folds", "6", "--output_dir", str(tmp_path / "few")], cwd=tmp_path, **text)
+    assert done.returncode != 0 and "2 processes can't share 1 cases" in done.stderr
 
 
 @pytest.mark.slow

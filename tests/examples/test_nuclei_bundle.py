@@ -63,6 +63,7 @@ def test_training_and_inference_preprocess_alike(nuclei):
 def test_the_two_bundles_have_the_same_structure(root, nuclei):
     ours, theirs = (read_json(folder / "configs/train.json") for folder in (root / "bundle", nuclei))
     of_volumes = {"spacing", "on_nonfinite", "resample_tilt", "one_hot_label", "skip_empty", "skip_empty_margin"}
+    of_volumes |= {"foreground_share", "margin"}
     assert set(ours) - set(theirs) == of_volumes
     assert set(theirs) <= set(ours)
     assert [h["_target_"] for h in ours["train"]["handlers"]] == [h["_target_"] for h in theirs["train"]["handlers"]]

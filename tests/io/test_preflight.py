@@ -68,7 +68,7 @@ def test_positions(tmp_path, image, label, millimetres, level):
 
 def test_an_empty_label_and_a_constant_image_are_warnings(tmp_path, image, label):
     findings = check_items(pair(tmp_path, image * 0 + 3, label * 0), num_labels=1)
-    assert [f.level for f in findings] == ["warning", "warning"]
+    assert [f.level for f in findings] == ["warning"] * 3 and "label value 1" in findings[2].text
     assert "3.0" in findings[0].text and "no voxel is labelled" in findings[1].text
 
 
@@ -113,3 +113,25 @@ def shift(millimetres):
     matrix = np.zeros((4, 4))
     matrix[0, 3] = millimetres
     return matrix
+
+
+def test_the_number_of_channels_must_be_the_networks(tmp_path, image, label):
+    items = pair(tmp_path, image, label)
+    assert check_items(items, 1, channels=1) == []
+    (finding,) = check_items(items, 1, channels=2)
+    assert finding.level == "error" and "image.nii.gz: the case has 1 channels" in finding.text
+
+
+def test_nan_voxels_that_are_replaced_are_a_warning(tmp_path, image, label):
+    image[0, 0, 0] = np.nan
+    items = pair(tmp_path, image, label)
+    (refused,) = check_items(items, 1)
+    (replaced,) = check_items(items, 1, on_nonfinite="replace")
+    assert refused.level == "error" and replaced.level == "warning"
+    assert "1 voxels were NaN" in replaced.text and "minimum" in replaced.text
+
+
+def test_a_label_value_in_no_case_is_a_warning(tmp_path, image, label):
+    (finding,) = check_items(pair(tmp_path, image, label), 2)
+    assert finding.level == "warning" and finding.text == "no case holds the label value 2."
+    assert check_items(pair(tmp_path, image, label), 2, instances=True) == []

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from ulite_monai.errors import InputError
-from ulite_monai.training import is_true, split
+from ulite_monai.training import split, warn_of_flipped_sides
 
 ITEMS = [{"case_id": f"case_{n:02d}", "image": f"{n}.nii"} for n in range(23)]
 
@@ -45,16 +45,17 @@ def test_folds_that_do_not_fit(fold, num_folds):
         split(ITEMS, "train", fold, num_folds, seed=0)
 
 
-@pytest.mark.parametrize("value", [True, "true", "True", 1, "yes"])
-def test_true(value):
-    assert is_true(value) is True
-
-
-@pytest.mark.parametrize("value", [False, "false", "False", 0, "no"])
-def test_false(value):
-    assert is_true(value) is False
-
-
-def test_neither():
-    with pytest.raises(InputError, match="'maybe'"):
-        is_true("maybe")
+@pytest.mark.parametrize(
+    ("labels", "flip_axes", "warned"),
+    [
+        (["left kidney", "liver"], [0], True),
+        (["hippocampus_R"], [0, 1], True),
+        (["Kidney-L"], [0], True),
+        (["left kidney"], [1], False),
+        (["bright", "cleft", "tumour"], [0], False),
+    ],
+    ids=str,
+)
+def test_classes_that_name_a_side_are_warned_of(caplog, labels, flip_axes, warned):
+    warn_of_flipped_sides(labels, flip_axes)
+    assert ("--flip_axes" in caplog.text) == warned and (labels[0] in caplog.text) == warned

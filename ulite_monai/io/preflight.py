@@ -14,7 +14,7 @@ from PIL import Image
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.cases import IMAGE_SUFFIXES
-from ulite_monai.io.finite import settle_nonfinite
+from ulite_monai.io.finite import NonFinite, settle_nonfinite
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import Volume, require_same_grid
 
@@ -41,20 +41,39 @@ class _Loaded:
     volume: Volume | None = None  # as it is stored
 
 
-def check_items(items: Sequence[dict[str, Any]], num_labels: int, instances: bool = False) -> list[Finding]:
+def check_items(
+    items: Sequence[dict[str, Any]],
+    num_labels: int,
+    instances: bool = False,
+    channels: int | None = None,
+    on_nonfinite: NonFinite = "error",
+    resample_tilt: bool = False,
+) -> list[Finding]:
     """Check the images and labels of a data list.
 
     Args:
         items: entries with `image` (a path, or one per channel), `label` (a path) and, if known, `case_id`.
         num_labels: number of classes beside the background; label values are 0 to `num_labels`.
         instances: whether the label values number objects of one class, so that any whole number is right.
+        channels: files that each image must consist of; None for any number.
+        on_nonfinite: what is done about NaN and infinite voxels of images; "replace" makes them a warning.
+        resample_tilt: whether tilted DICOM series are resampled; else they are an error.
 
     Returns:
-        Findings in the order of the items.
+        Findings in the order of the items; then one for each label value that no case holds, if all could be read.
     """
+
+    def check(item: dict[str, Any]) -> tuple[list[Finding], set[int]]:
+        return _check_item(item, num_labels, instances, channels, on_nonfinite, resample_tilt)
+
     with ThreadPoolExecutor(max_workers=2) as pool:
-        checked = pool.map(lambda item: _check_item(item, num_labels, instances), items)
-        return [finding for findings in checked for finding in findings]
+        checked = list(pool.map(check, items))
+    findings = [finding for of_item, _ in checked for finding in of_item]
+    if instances or any(finding.level == "error" for finding in findings):
+        return findings
+    found = set().union(*(values for _, values in checked))
+    missing = [value for value in range(1, num_labels + 1) if value not in found]
+    return findings + [Finding("warning", "", f"no case holds the label value {value}.") for value in missing]
 
 
 def corner_displacement(shape: Sequence[int], affine: np.ndarray, other: np.ndarray) -> float:
@@ -71,26 +90,38 @@ def corner_displacement(shape: Sequence[int], affine: np.ndarray, other: np.ndar
     return float(np.abs(moved - corners)[:3].max())
 
 
-def _check_item(item: dict[str, Any], num_labels: int, instances: bool) -> list[Finding]:
+def _check_item(
+    item: dict[str, Any],
+    num_labels: int,
+    instances: bool,
+    expected_channels: int | None,
+    on_nonfinite: NonFinite,
+    resample_tilt: bool,
+) -> tuple[list[Finding], set[int]]:
+    """Findings about a case, and the values of its label."""
     images = item["image"] if isinstance(item["image"], list | tuple) else [item["image"]]
     case_id = str(item.get("case_id", Path(str(images[0])).name))
     try:
-        channels = [_load(str(path)) for path in images]
+        channels = [_load(str(path), True, on_nonfinite, resample_tilt) for path in images]
         label = _load(str(item["label"]), colour=False)
     except _Unreadable as error:
-        return [Finding("error", case_id, str(error))]
+        return [Finding("error", case_id, str(error))], set()
     findings = [f for channel in channels for f in _check_image(case_id, channel)]
+    if expected_channels is not None and len(images) != expected_channels:
+        text = f"{images[0]}: the case has {len(images)} channels, but --in_channels is {expected_channels}."
+        findings.append(Finding("error", case_id, text))
     for other in channels[1:]:
         findings += _check_channel(case_id, channels[0], other)
     findings += _check_same_grid(case_id, channels[0], label)
-    return findings + _check_label(case_id, label, None if instances else num_labels)
+    findings += _check_label(case_id, label, None if instances else num_labels)
+    return findings, {int(value) for value in np.unique(label.array)}
 
 
 class _Unreadable(Exception):
     pass
 
 
-def _load(path: str, colour: bool = True) -> _Loaded:
+def _load(path: str, colour: bool = True, on_nonfinite: NonFinite = "error", resample_tilt: bool = False) -> _Loaded:
     file = Path(path)
     if not file.exists() and "#" not in path:
         raise _Unreadable(f"{path}: doesn't exist; restore it or take the case out.")
@@ -99,7 +130,7 @@ def _load(path: str, colour: bool = True) -> _Loaded:
     if file.name.lower().endswith(IMAGE_SUFFIXES):
         return _load_image(file, colour)
     try:
-        volume = read_reference(path)
+        volume = read_reference(path, on_nonfinite, resample_tilt)
     except InputError as error:
         raise _Unreadable(str(error)) from None
     return _canonical(path, volume)
@@ -127,9 +158,10 @@ def _canonical(path: str, volume: Volume) -> _Loaded:
 
 
 def _check_image(case_id: str, image: _Loaded) -> list[Finding]:
+    findings = [Finding("warning", case_id, text) for text in (image.volume.warnings if image.volume else ())]
     if image.array.min() == image.array.max():
-        return [Finding("warning", case_id, f"{image.path}: every voxel has the value {image.array.min()}.")]
-    return []
+        findings.append(Finding("warning", case_id, f"{image.path}: every voxel has the value {image.array.min()}."))
+    return findings
 
 
 def _check_channel(case_id: str, first: _Loaded, other: _Loaded) -> list[Finding]:

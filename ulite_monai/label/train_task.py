@@ -158,6 +158,7 @@ class BundleTraining(TrainTask):
             "train#dataset#data": list(training),
             "validate#dataset#data": list(validation or training),
             "fold": 0 if validation else "all",  # on all cases there is nothing to validate with
+            "on_nonfinite": "replace",  # as inference does
         }
         if self.device != "auto":
             overrides["device"] = self.device

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 from monai.utils import set_determinism
 
 from ulite_monai.errors import InputError, tell_input_errors_in_one_line
 from ulite_monai.runtime.allocator import keep_freed_memory
+from ulite_monai.runtime.command_line import require_known_ids
 
-__all__ = ["choose_device", "prepare_process", "trains_faster_in_half"]
+__all__ = ["choose_device", "is_true", "prepare_process", "trains_faster_in_half"]
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -49,9 +52,23 @@ def prepare_process(device: torch.device | str, seed: int) -> None:
         seed: of the initial weights, and of everything random before the first epoch.
 
     Raises:
-        InputError: When the device isn't there.
+        InputError: When the device isn't there, or the command line gives an id that no configuration has.
     """
     tell_input_errors_in_one_line()
+    require_known_ids(sys.argv[1:])
     choose_device(str(device))
     keep_freed_memory()
     set_determinism(seed)
+
+
+def is_true(value: bool | str | int) -> bool:
+    """A flag as given in JSON or on the command line, where `true` is a word and `True` isn't.
+
+    Raises:
+        InputError: When it is neither true nor false.
+    """
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    text = str(value).lower()
+    if text not in known:
+        raise InputError(f"a flag must be true or false, got {value!r}.")
+    return known[text]

@@ -2,11 +2,12 @@
 
 from ulite_monai.training.averaging import AveragedWeights
 from ulite_monai.training.checkpoints import KeepBestAndLast
-from ulite_monai.training.data import is_true, labelled_items, require_usable, split
+from ulite_monai.training.data import labelled_items, require_usable, split, warn_of_flipped_sides
 from ulite_monai.training.mixed_precision import MixedPrecisionInferer
 from ulite_monai.training.progress import OnFirstRank, PrintEpochs, shared_handler
-from ulite_monai.training.record import print_next_steps, record_run
+from ulite_monai.training.record import case_digest, print_next_steps, record_run
 from ulite_monai.training.reproducibility import SeedEachEpoch, StopAtNonFiniteLoss
+from ulite_monai.training.sizes import cache_rate, foreground_share
 
 __all__ = [
     "AveragedWeights",
@@ -16,11 +17,14 @@ __all__ = [
     "PrintEpochs",
     "SeedEachEpoch",
     "StopAtNonFiniteLoss",
-    "is_true",
+    "cache_rate",
+    "case_digest",
+    "foreground_share",
     "labelled_items",
     "print_next_steps",
     "record_run",
     "require_usable",
     "shared_handler",
     "split",
+    "warn_of_flipped_sides",
 ]

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.training.averaging import AveragedWeights
+from ulite_monai.training.distributed import is_first
+from ulite_monai.training.record import plain
 
 __all__ = ["KeepBestAndLast"]
 
 logger = logging.getLogger(__name__)
 
 BEST, LAST = "model.pt", "last.ckpt"
+# What may differ when a run is resumed: where and how it computes, and how long it goes on.
+MAY_CHANGE = (
+    *("dataset_dir", "output_dir", "ckpt_dir", "device", "amp", "num_workers", "cache_rate", "resume", "overwrite"),
+    *("epochs", "val_interval", "patience", "init_weights", "roi_size", "grow_windows"),
+)
+# Of a schedule's state: what the configuration says, which a resumed run may change, unlike how far it has come.
+SCHEDULE_LENGTH = ("t_total", "warmup_steps")
 
 
 class KeepBestAndLast:
@@ -26,8 +37,8 @@ class KeepBestAndLast:
 
     `model.pt` is the flat state dict of the averaged network, which is the one validated; `last.ckpt` holds all that a
     resumption needs. (MONAI Label offers every `.pt` beside a bundle's weights as a model, hence its suffix.) Both are
-    written under a temporary name and renamed. Training ends early when the key metric hasn't improved for `patience`
-    epochs.
+    written under a temporary name and renamed, by the first process of a distributed training. Training ends early
+    when a validation shows that the key metric hasn't improved for `patience` epochs.
 
     Args:
         folder: where the two files go; made if needed.
@@ -37,6 +48,7 @@ class KeepBestAndLast:
         scheduler: its learning rate scheduler.
         evaluator: the validation engine, whose key metric is "better when higher".
         patience: epochs without improvement after which training ends; 0 never ends it.
+        settings: of the run, by id; most of them must be the same when it is resumed.
     """
 
     def __init__(
@@ -48,8 +60,10 @@ class KeepBestAndLast:
         scheduler: Any,
         evaluator: Engine,
         patience: int = 0,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
+        self.settings = {name: plain(value) for name, value in (settings or {}).items()}
         self.evaluator = evaluator
         self.patience = patience
         self.average = average
@@ -69,22 +83,30 @@ class KeepBestAndLast:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        improved = self._improved(engine)
-        if improved or not self.best_epoch:  # until a validation counts, the newest weights are the best known
-            _save(self.average.model.state_dict(), self.folder / BEST)
-        _save(self._state(engine), self.folder / LAST)
-        if self._is_stale(engine.state.epoch):
+        validated = self._validated(engine.state.epoch)
+        improved = validated and self._improved(engine.state.epoch)
+        if is_first():
+            if improved or not self.best_epoch:  # until a validation counts, the newest weights are the best known
+                _save(self.average.model.state_dict(), self.folder / BEST)
+            _save(self._state(engine), self.folder / LAST)
+        if validated and self._is_stale(engine.state.epoch):
             logger.info("no improvement since epoch %d: training ends.", self.best_epoch)
             engine.terminate()
 
-    def _improved(self, engine: Engine) -> bool:
+    def _validated(self, epoch: int) -> bool:
+        """Whether the epoch was validated, and on a case that holds a label: MONAI's mean of none is 0, not NaN."""
         validation: Any = self.evaluator.state
-        if validation.epoch != engine.state.epoch:
+        if validation.epoch != epoch:
             return False
+        details = getattr(validation, "metric_details", {}).get(validation.key_metric_name)
+        return details is None or not bool(torch.as_tensor(details).isnan().all())
+
+    def _improved(self, epoch: int) -> bool:
+        validation: Any = self.evaluator.state
         metric = float(validation.metrics[validation.key_metric_name])
-        if not metric > self.best:  # also where it is NaN, no validation case holding any label
+        if not metric > self.best:
             return False
-        self.best, self.best_epoch = metric, engine.state.epoch
+        self.best, self.best_epoch = metric, epoch
         return True
 
     def _is_stale(self, epoch: int) -> bool:
@@ -100,18 +122,38 @@ class KeepBestAndLast:
             "best": self.best,
             "best_epoch": self.best_epoch,
             "random_state": torch.get_rng_state(),
+            "settings": self.settings,
         }
+
+    def start(self, resume: bool, overwrite: bool) -> None:
+        """Before the trainer runs: resume, or make sure that no other run's checkpoints are lost.
+
+        Args:
+            resume: whether to go on from `last.ckpt`.
+            overwrite: whether a new run may replace the checkpoints of another.
+
+        Raises:
+            InputError: When the folder holds another run, or when it can't be resumed; see `resume`.
+        """
+        if resume:
+            self.resume()
+        elif not overwrite and (self.folder / LAST).exists():
+            raise InputError(
+                f"{self.folder}: holds a training already; go on with it by --resume True, replace it by "
+                "--overwrite True, or give another --output_dir."
+            )
 
     def resume(self) -> None:
         """Go on from `last.ckpt`: the next run of the trainer starts with the epoch after it.
 
         Raises:
-            InputError: When there is no `last.ckpt`, or when it is of another network or data set.
+            InputError: When there is no `last.ckpt`, or when it is of another network, data set, fold or setting.
         """
         path = self.folder / LAST
         if not path.is_file():
             raise InputError(f"{path}: there is no checkpoint to resume from; give the --output_dir of the run.")
         state = torch.load(path, map_location="cpu", weights_only=True)
+        self._require_same_settings(path, state.get("settings", {}))
         assert self.trainer is not None
         length = self.trainer.state.epoch_length
         if state["epoch_length"] != length:
@@ -121,7 +163,10 @@ class KeepBestAndLast:
             )
         try:
             for name, part in self.parts.items():
-                part.load_state_dict(state[name])
+                if name == "scheduler":
+                    _load_schedule(part, state[name])
+                else:
+                    part.load_state_dict(state[name])
         except (RuntimeError, ValueError, KeyError) as error:
             raise InputError(f"{path}: is of another network or optimizer ({str(error).splitlines()[0]}).") from None
         self.best, self.best_epoch = state["best"], state["best_epoch"]
@@ -139,6 +184,22 @@ class KeepBestAndLast:
             {"epoch": state["epoch"], "epoch_length": length, "max_epochs": self.trainer.state.max_epochs}
         )
         logger.info("resumed after epoch %d of %s.", state["epoch"], path)
+
+    def _require_same_settings(self, path: Path, former: Mapping[str, Any]) -> None:
+        names = [name for name in former if name in self.settings and name not in MAY_CHANGE]
+        differing = [name for name in names if former[name] != self.settings[name]]
+        if differing:
+            told = "; ".join(f"{name} was {former[name]!r}, now {self.settings[name]!r}" for name in differing)
+            raise InputError(f"{path}: {told}. Give what the run was started with: run.json beside it has the command.")
+
+
+def _load_schedule(scheduler: Any, former: Mapping[str, Any]) -> None:
+    present = scheduler.state_dict()
+    scheduler.load_state_dict({**former, **{name: present[name] for name in SCHEDULE_LENGTH if name in present}})
+    if isinstance(scheduler, LambdaLR):  # the optimizer came with the rate of the former length
+        groups = scheduler.optimizer.param_groups
+        for group, base, factor in zip(groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
+            group["lr"] = base * factor(scheduler.last_epoch)
 
 
 def _save(state: dict[str, Any], path: Path) -> None:

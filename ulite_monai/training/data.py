@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.cases import case_items, find_labelled_cases
+from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.preflight import check_items
 
-__all__ = ["is_true", "labelled_items", "require_usable", "split"]
+__all__ = ["labelled_items", "require_usable", "split", "warn_of_flipped_sides"]
 
 logger = logging.getLogger(__name__)
+
+SIDE = re.compile(r"(?<![a-z])(left|right|[lr])(?![a-z])", re.IGNORECASE)
 
 
 def labelled_items(dataset_dir: str | None) -> list[dict[str, Any]]:
@@ -60,20 +64,28 @@ def split(
     return sorted(chosen, key=lambda item: str(item["case_id"]))
 
 
-def require_usable(items: Sequence[dict[str, Any]], labels: Sequence[str], instances: bool = False) -> None:
+def require_usable(
+    items: Sequence[dict[str, Any]],
+    labels: Sequence[str],
+    instances: bool = False,
+    channels: int | None = None,
+    on_nonfinite: NonFinite = "error",
+    resample_tilt: bool = False,
+) -> None:
     """Check every case before training starts; warnings are logged.
 
     Args:
         items: data list with `image` and `label` paths.
         labels: names of the classes, in the order of the label values 1, 2, ...
         instances: whether the label values number objects of one class.
+        channels, on_nonfinite, resample_tilt: as `ulite_monai.io.preflight.check_items` takes them.
 
     Raises:
         InputError: One line for each case that can't be trained on.
     """
     if isinstance(labels, str) or not labels:
         raise InputError(f"labels must be a list of class names such as \"['a','b']\", got {labels!r}.")
-    findings = check_items(items, num_labels=len(labels), instances=instances)
+    findings = check_items(items, len(labels), instances, channels, on_nonfinite, resample_tilt)
     for finding in findings:
         if finding.level == "warning":
             logger.warning("warning: %s", finding.text)
@@ -82,14 +94,17 @@ def require_usable(items: Sequence[dict[str, Any]], labels: Sequence[str], insta
         raise InputError("\nerror: ".join(errors))
 
 
-def is_true(value: bool | str | int) -> bool:
-    """A flag as given in JSON or on the command line, where Fire hands `true` over as a string.
+def warn_of_flipped_sides(labels: Sequence[str], flip_axes: Sequence[int]) -> None:
+    """Log a warning when class names say left or right, and training flips the one to the other.
 
-    Raises:
-        InputError: When it is neither true nor false.
+    Args:
+        labels: names of the classes.
+        flip_axes: axes that training flips; axis 0 runs from left to right.
     """
-    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    text = str(value).lower()
-    if text not in known:
-        raise InputError(f"a flag must be true or false, got {value!r}.")
-    return known[text]
+    sided = [label for label in labels if SIDE.search(label)]
+    if sided and 0 in flip_axes:
+        logger.warning(
+            "warning: %s: names a side, but training flips left and right, so that it can't be learnt; give "
+            '--flip_axes "[]".',
+            ", ".join(sided),
+        )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -11,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ulite_monai.errors import InputError
 
-__all__ = ["is_first", "join", "leave", "local_device", "wrap"]
+__all__ = ["is_first", "join", "leave", "local_device", "require_enough", "wrap"]
 
 
 def join() -> None:
@@ -48,6 +50,20 @@ def wrap(network: nn.Module, device: torch.device) -> nn.Module:
 def is_first() -> bool:
     """Whether this is the process that writes and prints."""
     return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def require_enough(*parts: Sequence[Any]) -> None:
+    """Check that every process gets a case of each part.
+
+    Raises:
+        InputError: When there are more processes than cases.
+    """
+    processes, fewest = dist.get_world_size(), min(len(part) for part in parts)
+    if fewest < processes:
+        raise InputError(
+            f"{processes} processes can't share {fewest} cases, as few as train or validate; start fewer by "
+            "--nproc_per_node, or give --num_folds a smaller number."
+        )
 
 
 def leave() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -14,12 +15,27 @@ from typing import Any
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.runtime.versions import versions
 
-__all__ = ["print_next_steps", "record_run"]
+__all__ = ["case_digest", "plain", "print_next_steps", "record_run"]
 
 logger = logging.getLogger(__name__)
 
 SPLIT_IDS = ("fold", "num_folds", "seed")
-INFERENCE_IDS = ("labels", "spacing", "roi_size", "grow_windows")
+INFERENCE_IDS = (
+    *("labels", "in_channels", "spacing", "resample_tilt", "skip_empty", "skip_empty_margin", "flip_axes"),
+    *("roi_size", "grow_windows"),
+)
+
+
+def case_digest(train_items: Sequence[Mapping[str, Any]], validation_items: Sequence[Mapping[str, Any]]) -> str:
+    """How many cases train and validate, and eight digits that depend on which they are.
+
+    Args:
+        train_items: data list of the training part.
+        validation_items: data list of the validation part.
+    """
+    names = [sorted(_name(item) for item in items) for items in (train_items, validation_items)]
+    digits = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:8]
+    return f"{len(train_items)} train, {len(validation_items)} validate, {digits}"
 
 
 def record_run(
@@ -40,7 +56,7 @@ def record_run(
     folder.mkdir(parents=True, exist_ok=True)
     run = {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "settings": {name: _plain(value) for name, value in settings.items()},
+        "settings": {name: plain(value) for name, value in settings.items()},
         "versions": versions(),
     }
     _write_json(folder / "run.json", run)
@@ -71,7 +87,7 @@ def print_next_steps(bundle_root: str | Path, settings: Mapping[str, Any]) -> No
     changed = {name: value for name, value in settings.items() if name in shipped and shipped[name] != value}
     network = _typed("network_def")
     if settings["dataset_dir"]:
-        same = [*_overrides(changed, (*INFERENCE_IDS, *SPLIT_IDS)), *network]
+        same = [*_overrides(changed, (*INFERENCE_IDS, "on_nonfinite", *SPLIT_IDS)), *network]
         logger.info("evaluate: %s", shlex.join([*evaluate, *same]))
     same = [*_overrides(changed, INFERENCE_IDS), *network]
     logger.info("use it: %s", shlex.join([*use, *same, "--output_dir", "MASKS"]))
@@ -90,8 +106,13 @@ def _typed(name: str) -> list[str]:
     return found
 
 
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, str | int | float | bool | list | dict | type(None)) else str(value)
+def plain(value: Any) -> Any:
+    """The value as JSON has it, or its text."""
+    if isinstance(value, dict):
+        return {str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    return value if isinstance(value, str | int | float | bool | type(None)) else str(value)
 
 
 def _name(item: Mapping[str, Any]) -> str:

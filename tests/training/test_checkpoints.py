@@ -1,0 +1,108 @@
+"""What a resumption takes over and refuses, and which epochs count as validated."""
+
+import math
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from monai.optimizers import WarmupCosineSchedule
+
+from ulite_monai.errors import InputError
+from ulite_monai.training import AveragedWeights, KeepBestAndLast
+
+STEPS = 10  # an epoch
+
+
+class Run:
+    """A trainer of one weight, whose validation's Dice is given epoch by epoch; None where there is none."""
+
+    def __init__(self, folder, epochs, dice=None, patience=0, settings=None):
+        self.network = torch.nn.Linear(1, 1)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=0.5)
+        self.scheduler = WarmupCosineSchedule(self.optimizer, warmup_steps=1, t_total=epochs * STEPS)
+        average = AveragedWeights(self.network, 0.1)
+        self.evaluator = Engine(lambda engine, batch: None)
+        self.evaluator.state.metrics = {"dice": 0.0}
+        self.evaluator.state.metric_details = {"dice": torch.zeros(1, 1)}
+        self.evaluator.state.key_metric_name = "dice"
+        self.evaluator.state.epoch = 0
+        self.rates = []
+        self.dice = dice or []
+        self.trainer = Engine(self.step)
+        self.trainer.state.max_epochs, self.trainer.state.epoch_length = epochs, STEPS
+        self.checkpoints = KeepBestAndLast(
+            *(folder, self.network, average, self.optimizer, self.scheduler, self.evaluator, patience, settings)
+        )
+        average.attach(self.trainer)
+        self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.validate)
+        self.checkpoints.attach(self.trainer)
+
+    def step(self, engine, batch):
+        self.rates.append(self.optimizer.param_groups[0]["lr"])
+        self.optimizer.step()
+        self.scheduler.step()
+
+    def validate(self, engine):
+        value = self.dice[engine.state.epoch - 1] if self.dice else 0.5
+        if value is not None:
+            state = self.evaluator.state
+            state.epoch = engine.state.epoch
+            state.metrics["dice"] = 0.0 if math.isnan(value) else value  # as MONAI's mean of no value is
+            state.metric_details["dice"] = torch.tensor([[value]])
+
+    def run(self, until=None):
+        if until is not None:
+            self.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=until), lambda engine: engine.terminate())
+        self.trainer.run([None] * STEPS, max_epochs=self.trainer.state.max_epochs)
+        return self
+
+
+def test_a_resumed_schedule_goes_on_as_if_it_had_run_through(tmp_path):
+    through = Run(tmp_path / "through", 4).run()
+    Run(tmp_path / "run", 4).run(until=2)
+    resumed = Run(tmp_path / "run", 4)
+    resumed.checkpoints.resume()
+    assert resumed.run().rates == through.rates[2 * STEPS :]
+
+
+def test_more_epochs_lengthen_the_schedule(tmp_path):
+    Run(tmp_path, 2).run()
+    longer = Run(tmp_path, 4)
+    longer.checkpoints.resume()
+    longer.run()
+    assert longer.rates == Run(tmp_path / "other", 4).run().rates[2 * STEPS :]
+    assert longer.rates[0] > 0.2 and longer.rates[-1] < 0.01 and longer.rates == sorted(longer.rates, reverse=True)
+
+
+def test_what_may_not_change_is_refused_and_named(tmp_path):
+    settings = {"fold": 1, "spacing": (1.0, 1.0, 2.0), "device": torch.device("cpu"), "epochs": 2}
+    Run(tmp_path, 2, settings=settings).run(until=1)
+    other = settings | {"fold": 0, "spacing": [1.0, 1.0, 1.0], "device": "cuda", "epochs": 4}
+    with pytest.raises(InputError, match=r"fold was 1, now 0; spacing was \[1.0, 1.0, 2.0\], now \[1.0, 1.0, 1.0\]"):
+        Run(tmp_path, 4, settings=other).checkpoints.resume()
+    Run(tmp_path, 4, settings=settings | {"device": "cuda", "epochs": 4}).checkpoints.resume()
+
+
+def test_a_run_replaces_no_other_unless_told(tmp_path):
+    Run(tmp_path, 2).run()
+    before = (tmp_path / "last.ckpt").read_bytes()
+    with pytest.raises(InputError, match="holds a training already; go on with it by --resume True"):
+        Run(tmp_path, 2).checkpoints.start(resume=False, overwrite=False)
+    assert (tmp_path / "last.ckpt").read_bytes() == before
+    Run(tmp_path, 2).checkpoints.start(resume=False, overwrite=True)
+    Run(tmp_path / "new", 2).checkpoints.start(resume=False, overwrite=False)
+
+
+def test_a_validation_without_any_label_is_none(tmp_path):
+    run = Run(tmp_path, 6, dice=[math.nan] * 6, patience=2).run()
+    assert run.trainer.state.epoch == 6 and run.checkpoints.best_epoch == 0
+    last = torch.load(tmp_path / "last.ckpt", weights_only=True)["average"]
+    best = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert torch.equal(best["weight"], last["module.weight"])
+
+
+def test_training_ends_at_a_validation_only(tmp_path):
+    """Validated each fourth epoch, with a patience of three: epoch 8 may still improve on epoch 4."""
+    dice = [None, None, None, 0.5, None, None, None, 0.6, None, None, None, 0.55, None, None]
+    run = Run(tmp_path, 14, dice=dice, patience=3).run()
+    assert run.trainer.state.epoch == 12 and run.checkpoints.best_epoch == 8

@@ -1,0 +1,87 @@
+"""Large volumes get patches around their labels, and only as many cases in memory as fit."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from monai.bundle import ConfigParser
+
+from tests.conftest import read_json, write_volume
+from ulite_monai.training import cache_rate, foreground_share
+from ulite_monai.training.sizes import typical_voxels
+
+
+@pytest.fixture
+def large(tmp_path):
+    """Volumes of 60x60x60 voxels of 2x1x1 mm with a lesion of 4x8x8 voxels somewhere."""
+    random = np.random.default_rng(0)
+    for number in range(6):
+        label = np.zeros((60, 60, 60), np.uint8)
+        i, j, k = random.integers(0, 50, 3)
+        label[i : i + 4, j : j + 8, k : k + 8] = 1
+        affine = np.diag([2.0, 1, 1, 1])
+        image = random.normal(size=label.shape).astype(np.float32)
+        write_volume(tmp_path / "imagesTr" / f"case_{number}.nii.gz", image, affine)
+        write_volume(tmp_path / "labelsTr" / f"case_{number}.nii.gz", label, affine)
+    return tmp_path
+
+
+def items(folder):
+    return [{"image": str(path)} for path in sorted((folder / "imagesTr").iterdir())]
+
+
+def test_typical_voxels_are_those_at_the_spacing(large):
+    assert typical_voxels(items(large), (1, 1, 1)) == pytest.approx(2 * 60**3)
+    assert typical_voxels(items(large), (2, 2, 2)) == pytest.approx(60**3 / 4)
+    assert typical_voxels([], (1, 1, 1)) == 0
+
+
+def test_a_format_without_a_quick_header_counts_too(large, tmp_path):
+    import SimpleITK
+
+    image = SimpleITK.ReadImage(str(large / "imagesTr" / "case_0.nii.gz"))
+    SimpleITK.WriteImage(image, str(tmp_path / "a.mha"))
+    assert typical_voxels([{"image": [str(tmp_path / "a.mha")]}], (1, 1, 1)) == pytest.approx(2 * 60**3)
+
+
+def test_only_large_volumes_are_cut_around_labels(large):
+    assert foreground_share(items(large), (1, 1, 1), (24, 24, 24)) == pytest.approx(1 / 3)
+    assert foreground_share(items(large), (1, 1, 1), (56, 56, 56)) == 0
+
+
+def test_as_many_cases_are_cached_as_half_of_the_memory_holds(large, monkeypatch):
+    needed = 4 * 2 * (2 * 60**3) * 6
+    monkeypatch.setattr("ulite_monai.training.sizes.free_memory", lambda device: 2 * needed)
+    assert cache_rate(items(large), (1, 1, 1), 1) == 1
+    monkeypatch.setattr("ulite_monai.training.sizes.free_memory", lambda device: needed)
+    assert cache_rate(items(large), (1, 1, 1), 1) == 0.5
+    assert cache_rate(items(large), (1, 1, 1), 3) == 0.25
+
+
+def patches(bundle, folder, **ids):
+    parser = ConfigParser(read_json(bundle / "configs/train.json"))
+    parser.update({"dataset_dir": str(folder), "labels": ["lesion"], "patch_size": [24, 24, 24], "num_folds": 3, **ids})
+    dataset = parser.get_parsed_content("train#dataset")
+    dataset.transform.set_random_state(seed=0)
+    for number in range(40):
+        patch = dataset[number % len(dataset)]
+        yield (patch[0] if isinstance(patch, list) else patch), dataset
+
+
+def test_a_third_of_the_patches_holds_the_lesion_in_its_middle(bundle, large):
+    found = [patch["label"] for patch, _ in patches(bundle, large)]
+    assert all(label.shape == (2, 24, 24, 24) for label in found)
+    middle = [bool(label[1, 8:16, 8:16, 8:16].any()) for label in found]
+    assert 0.15 < np.mean(middle) < 0.6
+    everywhere = [bool(p["label"][1].any()) for p, _ in patches(bundle, large, foreground_share=1.0)]
+    assert np.mean(everywhere) > 0.95
+    without = [bool(p["label"][1].any()) for p, _ in patches(bundle, large, foreground_share=0)]
+    assert np.mean(without) < 0.3
+
+
+def test_small_volumes_are_cut_anywhere_as_they_always_were(bundle, hippocampus):
+    parser = ConfigParser(read_json(bundle / "configs/train.json"))
+    parser.update({"dataset_dir": str(hippocampus)})
+    assert parser.get_parsed_content("foreground_share") == 0
+    names = [type(step).__name__ for step in parser.get_parsed_content("train#preprocessing").transforms]
+    assert names[7:10] == ["SpatialPadd", "RandAffined", "RandSpatialCropd"]
+    assert nib.load(items(hippocampus)[0]["image"]).shape == (35, 51, 35)

@@ -1,0 +1,68 @@
+"""The command line of `python -m monai.bundle run`, on which a mistyped id would otherwise change nothing."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ulite_monai.errors import InputError
+
+__all__ = ["require_known_ids"]
+
+# What the command takes itself, as of MONAI 1.6.
+OF_MONAI = {
+    *("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"),
+    *("bundle_root", "workflow_type", "workflow_name"),
+}
+
+
+def require_known_ids(arguments: Sequence[str]) -> None:
+    """Refuse an id that none of the configuration files on the command line has.
+
+    Args:
+        arguments: those of a `python -m monai.bundle run`; of any other command, nothing is checked.
+
+    Raises:
+        InputError: It names the id, and the nearest one that there is.
+    """
+    given = dict(_options(arguments))
+    known = set().union(*(_ids(file) for file in _files(given.get("config_file", ""))))
+    if not known:
+        return
+    for name in given:
+        if name in known or name in OF_MONAI:
+            continue
+        near = difflib.get_close_matches(name, sorted(known), n=1)
+        hint = f"did you mean --{near[0]}?" if near else "the ids are the first lines of the configuration."
+        raise InputError(f"--{name}: no configuration has this id; {hint}")
+
+
+def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each `--id value` or `--id=value`, without what `#` or `::` says of the id's inside."""
+    for number, argument in enumerate(arguments):
+        if argument.startswith("--") and len(argument) > 2:
+            name, mark, value = argument[2:].partition("=")
+            following = value if mark else " ".join(arguments[number + 1 : number + 2])
+            yield name.replace("::", "#").partition("#")[0].replace("-", "_"), following
+
+
+def _files(text: str) -> list[str]:
+    """The files of `--config_file`: one, or a list as Python writes it."""
+    if not text.startswith("["):
+        return [text] if text else []
+    try:
+        return [str(name) for name in ast.literal_eval(text)]
+    except (SyntaxError, ValueError):  # ['a.json',b.json]: the words as they are
+        return [name.strip(" '\"") for name in text.strip("[]").split(",")]
+
+
+def _ids(file: str) -> set[str]:
+    """The ids on the first level of a JSON file; none where it isn't one that can be read."""
+    try:
+        content = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return set()
+    return {name.lstrip("+").replace("::", "#").partition("#")[0] for name in content}

@@ -1,0 +1,76 @@
+"""What depends on how large a data set's volumes are: where patches are cut, and how many cases memory holds."""
+
+from __future__ import annotations
+
+import logging
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import nibabel as nib
+import torch
+
+from ulite_monai.io.references import read_reference
+from ulite_monai.io.volume import spacing_of
+from ulite_monai.runtime.memory import free_memory
+
+__all__ = ["cache_rate", "foreground_share", "typical_voxels"]
+
+logger = logging.getLogger(__name__)
+
+LOOKED_AT = 12  # cases
+LARGE = 4  # patches in a volume, from which on patches cut anywhere would mostly be background
+FOREGROUND_SHARE = 1 / 3  # of nnU-Net: Isensee et al., Nature Methods 18:203, 2021
+MEMORY_SHARE = 0.5  # of what is free, for cached cases; the rest is the network's
+
+
+def typical_voxels(items: Sequence[Mapping[str, Any]], spacing: Sequence[float]) -> float:
+    """Median number of voxels of a volume once it has the spacing to work at; 0 without items.
+
+    Args:
+        items: data list with `image` paths; a dozen evenly spread over it are looked at.
+        spacing: mm along each axis.
+    """
+    step = max(1, math.ceil(len(items) / LOOKED_AT))
+    return statistics.median([_cubic_mm(item) for item in items[::step]] or [0.0]) / math.prod(spacing)
+
+
+def foreground_share(items: Sequence[Mapping[str, Any]], spacing: Sequence[float], patch_size: Sequence[int]) -> float:
+    """The share of patches that are cut around a labelled voxel: a third for large volumes, none for small ones.
+
+    Args:
+        items: data list of the training part.
+        spacing: mm along each axis.
+        patch_size: voxels along each axis.
+    """
+    return FOREGROUND_SHARE if typical_voxels(items, spacing) >= LARGE * math.prod(patch_size) else 0.0
+
+
+def cache_rate(items: Sequence[Mapping[str, Any]], spacing: Sequence[float], channels: int) -> float:
+    """The share of cases that half of the free memory holds, in hundredths, at most 1.
+
+    Args:
+        items: data list of all that is cached.
+        spacing: mm along each axis.
+        channels: of an image; a label counts as one more, all are float32.
+    """
+    needed = 4 * (channels + 1) * typical_voxels(items, spacing) * len(items)
+    free = free_memory(torch.device("cpu"))
+    rate = 1.0 if needed <= MEMORY_SHARE * free else math.floor(100 * MEMORY_SHARE * free / needed) / 100
+    if rate < 1:
+        logger.info(
+            "%d cases would take %.0f GB, %.0f GB are free: %.0f %% of them are kept in memory, the others are read in "
+            "each epoch (--cache_rate, --num_workers).",
+            *(len(items), needed / 1e9, free / 1e9, 100 * rate),
+        )
+    return rate
+
+
+def _cubic_mm(item: Mapping[str, Any]) -> float:
+    path = str(item["image"][0] if isinstance(item["image"], list | tuple) else item["image"])
+    if path.lower().endswith((".nii", ".nii.gz")):  # their header is enough
+        image: Any = nib.load(path)
+        return math.prod(image.shape[:3]) * math.prod(spacing_of(image.affine))
+    volume = read_reference(path, "replace", resample_tilt=True)
+    return math.prod(volume.array.shape) * math.prod(volume.spacing)
