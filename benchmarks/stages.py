@@ -81,7 +81,7 @@ def stages(path: Path, most: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as masks, torch.inference_mode():
         for case in cases:
             with stage("reading"):
-                volume = read_case(case, segmenter.metadata, force=True)
+                (volume,) = read_case(case, segmenter.metadata, force=True)
             data = case.item() | {"image": [volume]}
             with stage("orientation, spacing, intensities"):
                 data = dict(segmenter.preprocessing(data))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -61,6 +62,26 @@ def test_predict_imports_no_training(weights, tmp_path):
     assert (tmp_path / "out" / "a_preview.png").stat().st_size > 0
     whole = ulite_monai.predict(str(image), ckpt=weights, device="cpu")
     assert np.array_equal(np.asarray(nib.load(tmp_path / "out" / "a.nii.gz").dataobj), np.asarray(whole.dataobj))
+
+
+@pytest.mark.slow
+def test_what_isnt_typed_is_the_bundles_own(bundle, weights, tmp_path):
+    """A bundle that says which engine runs it, and has no id for threads, is run as it says."""
+    shutil.copytree(bundle, tmp_path / "mine", ignore=shutil.ignore_patterns("runs", "docs"))
+    path = tmp_path / "mine" / "configs" / "inference.json"
+    config = json.loads(path.read_text())
+    config["engine"] = "torch"
+    del config["threads"]
+    config["network"] = config["network"].replace(", @threads", "")
+    path.write_text(json.dumps(config))
+    image = write_volume(tmp_path / "a.nii.gz", volume())
+    done = ulite("predict", "-i", image, "-o", "out", "--bundle", "mine", "--ckpt", weights, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert (report["engine"], report["precision"], report["overrides"]) == ("torch", "float32", {})
+    typed = ("--bundle", "mine", "--ckpt", weights, "--threads", "1")
+    done = ulite("predict", "-i", image, "-o", "out", *typed, cwd=tmp_path)
+    assert done.returncode == 1 and "has no id 'threads'" in done.stderr
 
 
 @pytest.mark.slow

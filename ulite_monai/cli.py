@@ -49,8 +49,10 @@ def predict(
     ),
     ckpt: Annotated[Path | None, typer.Option(help="Weights other than the bundle's own.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    engine: Annotated[str, typer.Option(help="auto, torch or openvino.")] = "auto",
-    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    engine: Annotated[str | None, typer.Option(help="auto (OpenVINO on a CPU), torch or openvino.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="auto (float16 on CUDA, else float32), float32, bfloat16 or float16.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the network; by default all cores.")] = None,
     format: Annotated[str, typer.Option(help="nifti, dicom-seg or both.")] = "nifti",
     statistics: Annotated[bool, typer.Option("--statistics", help="Write volumes.csv.")] = False,
@@ -77,7 +79,8 @@ def predict(
         raise InputError(f"--format must be nifti, dicom-seg or both, got {format!r}.")
     keep_freed_memory()
     console = Console()
-    overrides: dict[str, Any] = {"engine": engine, "precision": precision, "threads": threads}
+    typed = {"engine": engine, "precision": precision, "threads": threads}
+    overrides: dict[str, Any] = {name: value for name, value in typed.items() if value is not None}
     overrides |= {"resample_tilt": True} if resample_tilt else {}
     overrides |= dict(_setting(text) for text in set or [])
     segmenter = Segmenter(bundle, ckpt, device, tta, overrides)

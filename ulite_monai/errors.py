@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from types import TracebackType
@@ -25,8 +26,9 @@ def reason(error: BaseException) -> str:
         return str(told)
     causes = list(_causes(error))
     first = next((c for c in causes if not str(c).startswith(MONAI_WRAPPERS)), causes[-1])
-    lines = str(first).strip().splitlines()
-    return f"{type(first).__name__}: {lines[0]}" if lines else type(first).__name__
+    lines = [line.strip() for line in str(first).splitlines()]
+    telling = [line for line in lines if line and not WHERE_IN_THE_CODE.match(line)]
+    return f"{type(first).__name__}: {telling[0]}" if telling else type(first).__name__
 
 
 def tell_input_errors_in_one_line() -> None:
@@ -38,6 +40,8 @@ def tell_input_errors_in_one_line() -> None:
         sys.excepthook = _tell
 
 
+# Lines of OpenVINO's and PyTorch's messages that name a place in their code, before the one that says what is wrong.
+WHERE_IN_THE_CODE = re.compile(r"Exception( from .*)?:$|Check '.*' failed at |Couldn't get TorchScript module")
 MONAI_WRAPPERS = ("applying transform", "Failed to evaluate", "Failed to instantiate")
 
 

@@ -115,6 +115,19 @@ def test_a_missing_label_is_named_with_the_remedy(make_dataset):
         find_labelled_cases(dataset)
 
 
+def test_channels_that_nnunet_v1_lists_by_their_common_name(make_dataset):
+    dataset = make_dataset(cases=2)
+    for number in range(2):
+        image = dataset / "imagesTr" / f"case_{number}.nii.gz"
+        (dataset / "imagesTr" / f"case_{number}_0001.nii.gz").write_bytes(image.read_bytes())
+        image.rename(dataset / "imagesTr" / f"case_{number}_0000.nii.gz")
+    entries = [{"image": f"imagesTr/case_{n}.nii.gz", "label": f"labelsTr/case_{n}.nii.gz"} for n in range(2)]
+    (dataset / "dataset.json").write_text(json.dumps({"training": entries}))
+    cases = find_labelled_cases(dataset)
+    assert ids(cases) == ["case_0", "case_1"]
+    assert [path.name for path in cases[1].image] == ["case_1_0000.nii.gz", "case_1_0001.nii.gz"]
+
+
 def test_a_listed_image_that_is_gone(make_dataset):
     dataset = make_dataset(cases=3)
     entries = [{"image": f"imagesTr/case_{n}.nii.gz", "label": f"labelsTr/case_{n}.nii.gz"} for n in range(4)]

@@ -213,7 +213,7 @@ def test_the_bundles_own_run_segments_a_tree_of_series_and_writes_seg(segmenter,
 
 @pytest.mark.slow
 def test_killed_in_the_middle_leaves_whole_files_and_resumes(weights, tmp_path):
-    for number in range(12):
+    for number in range(40):
         write_volume(tmp_path / "in" / f"case_{number:02d}.nii.gz", volume(number))
     code = "from ulite_monai.cli import main; main()"
     command = [sys.executable, "-c", code, "predict", "-i", "in", "-o", "out", "--ckpt", str(weights)]
@@ -225,17 +225,18 @@ def test_killed_in_the_middle_leaves_whole_files_and_resumes(weights, tmp_path):
     process.kill()
     process.wait()
     masks = sorted((tmp_path / "out").glob("case_*.nii.gz"))
-    assert 3 <= len(masks) < 12
+    assert 3 <= len(masks) < 40
     for mask in masks:
         assert np.asarray(nib.load(mask).dataobj).shape == SHAPE
     finished = reported(tmp_path / "out")  # a case whose mask was there before its report is done again
     assert 3 <= len(finished) <= len(masks)
     before = {case: (tmp_path / "out" / f"{case}.nii.gz").stat().st_mtime_ns for case in finished}
-    leftover = leave_behind(tmp_path / "out" / "case_11.nii.gz", process.pid)
+    leftover = leave_behind(tmp_path / "out" / "case_39.nii.gz", process.pid)
+    (tmp_path / "out" / "case_39.nii.gz").unlink()
     done = subprocess.run([*command, "--resume"], cwd=tmp_path, env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0 and "case_11: done" in done.stdout, done.stderr
+    assert done.returncode == 0 and "case_39: done" in done.stdout, done.stdout + done.stderr
     assert {case for case in before if f"{case}: skipped" in done.stdout} == set(finished)
-    assert len(list((tmp_path / "out").glob("case_*.nii.gz"))) == 12
+    assert len(list((tmp_path / "out").glob("case_*.nii.gz"))) == 40
     assert not leftover.exists() and not list((tmp_path / "out").glob(".*"))
     assert before == {case: (tmp_path / "out" / f"{case}.nii.gz").stat().st_mtime_ns for case in before}
 
@@ -258,6 +259,81 @@ def test_a_full_disk_is_an_error_with_a_name(segmenter, tmp_path):
         assert file.name == "predictions.json" or np.asarray(nib.load(file).dataobj).shape == SHAPE
     results = predict_cases(tmp_path / "in", tmp_path / "out", segmenter, PredictOptions(preview=True, resume=True))
     assert statuses(results) == {"case_0": "done", "case_1": "done"}
+
+
+def test_a_file_beside_the_input_isnt_overwritten(segmenter, tmp_path):
+    """`scan.mha` and `scan.nii.gz` in one folder: the mask of the first would be named as the second."""
+    import SimpleITK
+
+    other = write_volume(tmp_path / "scan.nii.gz", volume(1))
+    before = other.read_bytes()
+    image = SimpleITK.GetImageFromArray(volume(0).T)
+    SimpleITK.WriteImage(image, str(tmp_path / "scan.mha"))
+    (result,) = predict_cases(tmp_path / "scan.mha", tmp_path, segmenter)
+    assert result.status == "failed" and "scan.nii.gz: is there already" in result.message
+    assert other.read_bytes() == before
+    for _ in range(2):  # a mask of the same name may be replaced
+        (result,) = predict_cases(tmp_path / "scan.mha", tmp_path / "out", segmenter)
+        assert result.status == "done"
+
+
+def test_inputs_that_all_lie_in_the_output_are_refused(segmenter, tmp_path):
+    write_volume(tmp_path / "in" / "out" / "a.nii.gz", volume())
+    with pytest.raises(InputError, match="all of it lies in the output folder"):
+        predict_cases(tmp_path / "in", tmp_path / "in" / "out", segmenter)
+
+
+def test_resume_does_again_what_other_weights_or_settings_made(segmenter, weights, tmp_path, caplog):
+    path = write_volume(tmp_path / "a.nii.gz", volume())
+    resume = PredictOptions(resume=True)
+    other = tmp_path / "other.pt"
+    state = torch.load(weights, weights_only=True)
+    torch.save({name: tensor * 2 for name, tensor in state.items()}, other)
+
+    def status(made_by):
+        return predict_cases(path, tmp_path / "out", made_by, resume)[0].status
+
+    assert [status(segmenter), status(segmenter)] == ["done", "skipped"]
+    assert status(Segmenter("hippocampus", other, "cpu")) != "skipped" and "other weights" in caplog.text
+    assert status(segmenter) == "done"
+    assert status(Segmenter("hippocampus", weights, "cpu", overrides={"spacing": [2.0, 1.0, 1.0]})) != "skipped"
+    assert status(segmenter) == "done"
+    assert status(Segmenter("hippocampus", weights, "cpu", overrides={"engine": "torch"})) == "skipped"
+
+
+def test_an_interrupted_resumption_forgets_no_case(segmenter, tmp_path):
+    for number in range(3):
+        write_volume(tmp_path / "in" / f"case_{number}.nii.gz", volume(number))
+    predict_cases(tmp_path / "in", tmp_path / "out", segmenter)
+
+    def stop(result, number, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_cases(tmp_path / "in", tmp_path / "out", segmenter, PredictOptions(resume=True), stop)
+    results = predict_cases(tmp_path / "in", tmp_path / "out", segmenter, PredictOptions(resume=True))
+    assert set(statuses(results).values()) == {"skipped"}
+
+
+def test_ids_with_an_option_of_their_own_and_bad_values_are_a_sentence(weights):
+    for overrides, words in (
+        ({"device": "cpu"}, "--device"),
+        ({"ckpt": "a.pt"}, "--ckpt"),
+        ({"spacing": [0, 1, 1]}, "three sizes above 0"),
+        ({"spacing": [1, 1]}, "three sizes above 0"),
+        ({"precision": "int8"}, "precision must be one of auto"),
+    ):
+        with pytest.raises(InputError, match=words):
+            Segmenter("hippocampus", weights, "cpu", overrides=overrides)
+
+
+def test_nonfinite_voxels_are_an_error_where_that_is_asked_for(weights, tmp_path):
+    array = volume()
+    array[0, 0, 0] = np.nan
+    path = write_volume(tmp_path / "a.nii.gz", array)
+    strict = Segmenter("hippocampus", weights, "cpu", overrides={"on_nonfinite": "error"})
+    (result,) = predict_cases(path, tmp_path / "out", strict)
+    assert result.status == "failed" and "NaN" in result.message
 
 
 def test_a_seg_of_a_file_is_refused(segmenter, tmp_path):
@@ -303,6 +379,28 @@ def test_predict_from_python(weights, tmp_path):
 def test_predict_refuses_with_a_sentence(weights, image, options, words):
     with pytest.raises(InputError, match=words):
         predict(image, **({"ckpt": weights} | options))
+
+
+def test_predict_from_python_takes_what_the_network_takes(weights, tmp_path):
+    """Channels that a network lacks are refused, not dropped; so are images where it wants volumes."""
+    from PIL import Image
+
+    write_volume(tmp_path / "a.nii.gz", volume())
+    write_volume(tmp_path / "b.nii.gz", volume(1))
+    (tmp_path / "cases.json").write_text(json.dumps([{"image": ["a.nii.gz", "b.nii.gz"]}]))
+    with pytest.raises(InputError, match=r"cases\.json: it has 2 channels, and this bundle takes 1"):
+        predict(tmp_path / "cases.json", ckpt=weights)
+    Image.fromarray(np.zeros((9, 8, 3), np.uint8)).save(tmp_path / "x.png")
+    with pytest.raises(InputError, match="it is a 2D image"):
+        predict(tmp_path / "x.png", ckpt=weights)
+    with pytest.raises(InputError, match=r"segments volumes; for 2D images there is predict_cases\(\)"):
+        predict(tmp_path / "x.png", bundle="nuclei")
+    with pytest.raises(InputError, match="it is a volume, and this bundle segments a 2D image"):
+        predict(tmp_path / "a.nii.gz", bundle="nuclei")
+    (tmp_path / "broken.nii").write_bytes(b"nothing")
+    with pytest.raises(InputError) as error:
+        predict(tmp_path / "broken.nii", ckpt=weights)
+    assert str(error.value).startswith(f"{tmp_path / 'broken.nii'}: can't be read")
 
 
 def test_inputs_are_never_overwritten(segmenter, tmp_path):
@@ -469,8 +567,7 @@ def test_flips_at_test_time_are_those_of_training(root):
         train, inference = (
             json.loads((root / bundle / "configs" / f"{name}.json").read_text()) for name in ("train", "inference")
         )
-        flips = [t["spatial_axis"] for t in train["augmentation"] if t["_target_"] == "RandFlipd"]
-        assert flips == inference["flip_axes"]
+        assert train["flip_axes"] == inference["flip_axes"]
 
 
 @pytest.mark.slow

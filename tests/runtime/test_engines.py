@@ -52,6 +52,43 @@ def test_same_logits_for_any_batch_and_size(engine: str, dims: int) -> None:
             assert difference(network, compiled, batch, 1, *sizes[:dims]) <= 1e-4
 
 
+@pytest.mark.parametrize("norm", ["INSTANCE", ("BATCH", {"track_running_stats": False}), ("GROUP", {"num_groups": 4})])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_norms_of_the_image_itself(dims: int, norm: str | tuple) -> None:
+    """They need two voxels at the bottom, where a small image of the conversion would leave one."""
+    torch.manual_seed(0)
+    network = ULite(dims, 1, 2, features=(8, 16, 32, 64, 128), strides=[2, 2, 4, [1, 2, 2][:dims]], norm=norm).eval()
+    compiled = compile_network(network, "cpu", "openvino")
+    assert compiled.engine == "openvino" and compiled.precision == "float32"
+    assert difference(network, compiled, 1, 1, *(70, 65, 66)[:dims]) <= 1e-3
+
+
+def test_auto_falls_back_to_pytorch_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*args: object) -> None:
+        raise RuntimeError("Exception from src/core/node.cpp:12:\nCheck 'a' failed at src/x.cpp:3:\nno such operation")
+
+    monkeypatch.setattr(openvino_engine, "cached_model", fail)
+    network = small_network()
+    compiled = compile_network(network, "cpu")
+    assert compiled.engine == "torch" and difference(network, compiled, 1, 1, 9, 8, 7) <= 1e-4
+    assert "OpenVINO can't run this network (RuntimeError: no such operation)" in caplog.text
+    with pytest.raises(RuntimeError):
+        compile_network(network, "cpu", "openvino")
+
+
+def test_the_precision_is_what_it_says_whatever_surrounds_the_call() -> None:
+    network = small_network()
+    x = torch.randn(1, 1, 16, 16, 16)
+    for precision in ("float32", "auto"):
+        compiled = compile_network(network, "cpu", "torch", precision)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            logits = compiled(x)
+        with torch.no_grad():
+            assert torch.equal(logits, compiled(x)) and compiled.precision == "float32"
+
+
 def test_a_shape_that_keeps_coming_gets_its_own_model_and_the_same_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_engine, "CALLS_BEFORE_A_MODEL_OF_ITS_OWN", 2)
     network = small_network()
@@ -176,7 +213,7 @@ def test_threads_are_those_asked_for() -> None:
     ("arguments", "message"),
     [
         ({"engine": "tensorrt"}, "engine must be one of auto, torch, openvino, got 'tensorrt'"),
-        ({"precision": "int8"}, "precision must be one of float32, bfloat16, float16, got 'int8'"),
+        ({"precision": "int8"}, "precision must be one of auto, float32, bfloat16, float16, got 'int8'"),
         ({"precision": "float16"}, "'float16' is for GPUs"),
         ({"device": "cuda", "engine": "openvino"}, "computes on the CPU, not on cuda"),
         ({"threads": 0}, "threads must be a whole number of at least 1, got 0"),

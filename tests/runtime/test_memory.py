@@ -30,7 +30,7 @@ def status(name):
 
 engine, limit, options, shape = sys.argv[1], *map(eval, sys.argv[2:])
 keep_freed_memory()
-network = ULite(len(shape) - 2, shape[1], 3, **options).eval()
+network = ULite(len(shape) - 2, shape[1], **({"out_channels": 3} | options)).eval()
 network = network if engine == "eager" else compile_network(network, "cpu", engine)
 inferer = VolumeInferer([32] * (len(shape) - 2), max_memory=limit)
 image = torch.randn(shape)
@@ -64,6 +64,7 @@ def measure(*arguments: object) -> tuple[int, int, str]:
         ({"features": (8, 16, 32)}, (1, 1, 96, 96, 96)),
         ({"features": (48, 96, 192, 384), "stem_stride": 2}, (1, 1, 160, 160, 160)),
         ({"features": (16, 32, 64, 128, 256, 512)}, (1, 3, 768, 768)),
+        ({"features": (48, 96, 192, 384), "stem_stride": 2, "out_channels": 104}, (1, 1, 72, 72, 72)),
     ],
 )
 def test_one_pass_takes_no_more_than_estimated(engine: str, options: dict, shape: tuple) -> None:
@@ -93,7 +94,13 @@ def test_each_engine_says_what_a_voxel_takes() -> None:
     assert bytes_per_voxel(network) == bytes_per_voxel(Wrapped(network)) == 5 * 4 * channels
     assert bytes_per_voxel(compile_network(network, "cpu", "torch")) == 5 * 4 * channels
     pytest.importorskip("openvino")
-    assert bytes_per_voxel(compile_network(network, "cpu", "openvino")) == 1.75 * 4 * channels
+    logits = 3 * 3
+    assert bytes_per_voxel(compile_network(network, "cpu", "openvino")) == 1.75 * 4 * (channels - 3 + logits)
+
+
+def test_a_network_without_levels_takes_its_stem() -> None:
+    network = ULite(3, 1, 3, features=(16,), stem_stride=2)
+    assert bytes_per_voxel(network) == 5 * 4 * (1 + 3 + 16 / 8)
 
 
 def test_a_strided_stem_takes_less() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator
@@ -231,9 +232,18 @@ def _from_entry(datalist: Path, entry: Any) -> Case:
     if not isinstance(entry, dict) or "image" not in entry:
         raise InputError(f"{datalist}: an entry has no image: {entry!r}.")
     images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
-    paths = tuple(datalist.parent / p for p in images)
+    paths = tuple(file for image in images for file in _files_of(datalist.parent / image))
     label = datalist.parent / entry["label"] if entry.get("label") else None
-    return Case(str(entry.get("case_id") or stem(paths[0])), paths, label)
+    return Case(str(entry.get("case_id") or stem(Path(images[0]))), paths, label)
+
+
+def _files_of(image: Path) -> list[Path]:
+    """The file, or where it isn't there the channels that nnU-Net v1 lists by their common name."""
+    if image.exists():
+        return [image]
+    name = stem(image)
+    suffix = image.name[len(name) :]
+    return sorted(image.parent.glob(f"{glob.escape(name)}_[0-9][0-9][0-9][0-9]{suffix}")) or [image]
 
 
 def _unique(cases: list[Case]) -> list[Case]:

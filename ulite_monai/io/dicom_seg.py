@@ -14,10 +14,10 @@ from ulite_monai.io.atomic import atomic_path
 from ulite_monai.io.dicom_quiet import quiet_pydicom
 from ulite_monai.io.dicom_series import DicomSeries
 from ulite_monai.io.extras import require
+from ulite_monai.io.replaceable import SOFTWARE
 
 __all__ = ["write_dicom_seg"]
 
-MANUFACTURER = "ulite-monai"
 RESEARCH_USE = "For research use only, not for diagnosis"
 SERIES_NUMBER_OFFSET = 1000  # above the scanner's own, so that a viewer lists the result after its source
 # Attributes that the standard wants even when they are empty, and that exports leave out.
@@ -77,7 +77,7 @@ def write_dicom_seg(
                 series_number=int(sources[0].get("SeriesNumber") or 0) + SERIES_NUMBER_OFFSET,
                 sop_instance_uid=highdicom.UID(),
                 instance_number=1,
-                manufacturer=MANUFACTURER,
+                manufacturer=SOFTWARE,
                 manufacturer_model_name=algorithm_name,
                 software_versions=algorithm_version,
                 device_serial_number=algorithm_version,

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
+from ulite_monai.io.finite import settle_nonfinite
+from ulite_monai.io.replaceable import SOFTWARE
 
 __all__ = ["as_rgb", "read_rgb", "write_mask", "write_probability_pages"]
+
+logger = logging.getLogger(__name__)
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
     """The image with three 8-bit channels, for MONAI's `PILReader(converter=as_rgb)`.
 
     Grey, palette, CMYK and transparent images are converted (transparency is dropped, not blended). Deeper grey
-    images (16 or 32 bits, or floats) are scaled so that their range becomes 0 to 255.
+    images (16 or 32 bits, or floats) are scaled so that their range becomes 0 to 255; NaN and infinite pixels become
+    their minimum, with a warning in the log.
 
     Raises:
         InputError: When the file holds several pages.
@@ -26,13 +33,21 @@ def as_rgb(image: Image.Image) -> Image.Image:
     if pages > 1:
         raise InputError(f"{getattr(image, 'filename', 'the image')}: holds {pages} pages, one is needed; split it.")
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        values = np.asarray(image, dtype=np.float64)
+        values = _finite(np.asarray(image, dtype=np.float64), getattr(image, "filename", "the image"))
         low, high = values.min(), values.max()
         scaled = (values - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
         image = Image.fromarray(np.round(scaled).astype(np.uint8))
     if image.mode == "RGBA":
         return Image.merge("RGB", image.split()[:3])
     return image.convert("RGB")
+
+
+def _finite(values: np.ndarray, name: str) -> np.ndarray:
+    warnings: list[str] = []
+    values = settle_nonfinite(values, name, "replace", warnings)
+    for warning in warnings:
+        logger.warning("warning: %s", warning)
+    return values
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
@@ -51,8 +66,10 @@ def write_mask(mask: np.ndarray, path: str | Path, labels: int = 1) -> None:
     """
     labels = max(int(mask.max()), labels)
     grey = (mask.astype(np.int64) * (255 // labels)).astype(np.uint8)
+    written_by = PngInfo()
+    written_by.add_text("Software", SOFTWARE)
     with atomic_path(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(grey.T)).save(temporary)
+        Image.fromarray(np.ascontiguousarray(grey.T)).save(temporary, pnginfo=written_by)
 
 
 def write_probability_pages(probabilities: np.ndarray, path: str | Path) -> None:

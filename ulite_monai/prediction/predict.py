@@ -13,7 +13,7 @@ import numpy as np
 from ulite_monai.errors import InputError, reason
 from ulite_monai.io.cases import find_cases
 from ulite_monai.io.write_nifti import write_label_map
-from ulite_monai.prediction.read_case import read_case
+from ulite_monai.prediction.read_case import Refused, is_image, read_case, require_fitting
 from ulite_monai.prediction.segmenter import Segmenter
 
 __all__ = ["predict"]
@@ -29,7 +29,8 @@ def predict(
     """Segment one volume.
 
     Args:
-        image: a file, a folder with one DICOM series, a nibabel image, or an array of shape (i, j, k).
+        image: a file, a folder with one DICOM series, a data list of one case with several channels, a nibabel image,
+            or an array of shape (i, j, k).
         bundle: a shipped bundle's name, or a path.
         affine: for an array: 4x4, voxel to RAS mm.
         force: segment a volume outside the ranges that the bundle states.
@@ -48,10 +49,17 @@ def predict(
         if len(cases) != 1:
             raise InputError(f"{source}: holds {len(cases)} volumes that can be read, predict() takes one.")
         try:
-            volume = read_case(cases[0], segmenter.metadata, force)
-            found = segmenter({"image": [volume]})
+            require_fitting(cases[0], segmenter.takes_volumes, segmenter.channels)
+            if is_image(cases[0]):
+                raise Refused("predict() segments volumes; for 2D images there is predict_cases().")
+            tilted, nonfinite = segmenter.resamples_tilt, segmenter.on_nonfinite
+            volume, *more = read_case(cases[0], segmenter.metadata, force, tilted, nonfinite)
+            found = segmenter({"image": [volume, *more]})
+        except Refused as refusal:
+            raise InputError(f"{source}: {refusal}") from None
         except Exception as error:
-            raise InputError(f"{source}: {reason(error)}") from error
+            told = reason(error)
+            raise InputError(told if told.startswith(str(source)) else f"{source}: {told}") from error
         for warning in volume.warnings:
             warnings.warn(warning, stacklevel=2)
         path = Path(folder) / "mask.nii"

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from ulite_monai.errors import InputError, reason
 from ulite_monai.io.atomic import atomic_path, remove_leftovers
-from ulite_monai.io.cases import IMAGE_SUFFIXES, Case, find_cases
+from ulite_monai.io.cases import Case, find_cases
 from ulite_monai.io.coding import coded_labels
 from ulite_monai.io.images import read_rgb, write_mask, write_probability_pages
-from ulite_monai.io.references import read_reference
+from ulite_monai.io.replaceable import require_replaceable
 from ulite_monai.io.write_nifti import write_label_map, write_probabilities
-from ulite_monai.prediction.read_case import Refused, read_case
+from ulite_monai.prediction.read_case import Refused, is_image, read_case, require_fitting
 from ulite_monai.prediction.segmenter import Segmenter
 from ulite_monai.reports.preview import write_preview
 from ulite_monai.reports.volumes import LabelVolume, label_volumes, write_volumes_csv
-from ulite_monai.runtime.engines import choose_engine
 from ulite_monai.runtime.versions import versions
 from ulite_monai.transforms.save_segmentation import source_grid
 
 __all__ = ["CaseResult", "PredictOptions", "predict_cases"]
 
+logger = logging.getLogger(__name__)
+
 Format = Literal["nifti", "dicom-seg", "both"]
+KINDS_OF_MASK = {"nifti", "image", "dicom-seg"}
+SAME_MASKS = ("engine", "threads", "max_memory")  # what a resumed run may choose otherwise
+REPORT_SHARE = 0.05  # of a run's time at most, for writing its report
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,8 @@ def predict_cases(
         raise InputError(f"jobs must be at least 1, got {options.jobs}.")
     cases, folder, mask_name = _plan(Path(source), Path(output), options)
     remove_leftovers(folder)
-    former = _former_results(folder)
+    former = _former_results(folder, segmenter) if options.resume else {}
+    report = _Report(folder / "predictions.json", segmenter, former)
     results: list[CaseResult] = []
 
     def run(case: Case) -> CaseResult:
@@ -122,7 +128,7 @@ def predict_cases(
     with ThreadPoolExecutor(max_workers=options.jobs) as pool:
         for number, result in enumerate(pool.map(run, cases), start=1):
             results.append(result)
-            _write_report(folder, results, segmenter)  # after each case: an interrupted run has its report too
+            report.write(results, last=number == len(cases))
             if on_result is not None:
                 on_result(result, number, len(cases))
     if options.statistics:
@@ -138,6 +144,8 @@ def _plan(source: Path, output: Path, options: PredictOptions) -> tuple[list[Cas
         raise InputError(f"{output}: is the folder of the inputs; give another one for the masks.")
     if source.is_dir() and folder.resolve().is_relative_to(source.resolve()):  # masks of a former run are no inputs
         cases = [c for c in cases if not c.image[0].resolve().is_relative_to(folder.resolve())]
+    if not cases:
+        raise InputError(f"{source}: all of it lies in the output folder {folder}; give another one for the masks.")
     inputs = {path.resolve() for case in cases for path in case.image}
     for case in cases:
         for path in _paths(case, folder, mask_name, options).values():
@@ -167,10 +175,14 @@ def _predict_case(
     result = CaseResult(case.id, str(case.image[0]))
     try:
         paths = _paths(case, folder, mask_name, options)
-        if options.resume and former is not None and paths and all(path.exists() for path in paths.values()):
+        if former is not None and paths and all(path.exists() for path in paths.values()):
             result = replace(former, status="skipped")
         else:
-            _require_fitting(case, segmenter, options)
+            for kind in KINDS_OF_MASK & set(paths):
+                require_replaceable(paths[kind])
+            require_fitting(case, segmenter.takes_volumes, segmenter.channels)
+            if options.format == "dicom-seg" and case.series is None and not is_image(case):
+                raise Refused("a DICOM SEG needs a DICOM series; write NIfTI with --format nifti.")
             _segment(case, paths, segmenter, options, result)
     except Refused as refusal:
         result.status, result.message = "refused", str(refusal)
@@ -180,10 +192,13 @@ def _predict_case(
     return result
 
 
-def _former_results(folder: Path) -> dict[str, CaseResult]:
-    """What a former run into `folder` reported as done, by case id."""
+def _former_results(folder: Path, segmenter: Segmenter) -> dict[str, CaseResult]:
+    """What a former run into `folder` by the same weights and settings reported as done, by case id."""
     try:
         report = json.loads((folder / "predictions.json").read_text(encoding="utf-8"))
+        if {name: report[name] for name in ("weights", "overrides", "tta")} != _made_by(segmenter):
+            logger.warning("%s: was made by other weights or settings; every case is done again.", folder)
+            return {}
         results = [
             CaseResult(**{**entry, "volumes": [LabelVolume(**volume) for volume in entry["volumes"]]})
             for entry in report["cases"]
@@ -196,9 +211,9 @@ def _former_results(folder: Path) -> dict[str, CaseResult]:
 def _paths(case: Case, folder: Path, mask_name: str | None, options: PredictOptions) -> dict[str, Path]:
     """What is written for a case, by kind."""
     paths = {}
-    if _is_image(case):
+    if is_image(case):
         paths["image"] = folder / (mask_name or f"{case.id}.png")
-    if not _is_image(case) and options.format != "dicom-seg":
+    if not is_image(case) and options.format != "dicom-seg":
         paths["nifti"] = folder / (mask_name or f"{case.id}.nii.gz")
     if case.series is not None and options.format != "nifti":
         paths["dicom-seg"] = folder / (mask_name if mask_name and not paths else f"{case.id}.seg.dcm")
@@ -206,36 +221,21 @@ def _paths(case: Case, folder: Path, mask_name: str | None, options: PredictOpti
         if kind in paths and not paths[kind].name.lower().endswith(suffixes):
             raise InputError(f"{paths[kind]}: a mask of this kind is written as {' or '.join(suffixes)}.")
     if options.probabilities:
-        paths["probabilities"] = folder / f"{case.id}_probabilities{'.tif' if _is_image(case) else '.nii.gz'}"
+        paths["probabilities"] = folder / f"{case.id}_probabilities{'.tif' if is_image(case) else '.nii.gz'}"
     if options.preview:
         paths["preview"] = folder / f"{case.id}_preview.png"
     return paths
-
-
-def _require_fitting(case: Case, segmenter: Segmenter, options: PredictOptions) -> None:
-    """Refuse what isn't of the bundle's kind, and a SEG of what is no DICOM series."""
-    is_volume = not _is_image(case)
-    if is_volume != segmenter.takes_volumes:
-        kinds = {False: "a 2D image", True: "a volume"}
-        raise Refused(f"it is {kinds[is_volume]}, and this bundle segments {kinds[segmenter.takes_volumes]}.")
-    channels = segmenter.metadata["network_data_format"]["inputs"]["image"]["num_channels"]
-    if is_volume and len(case.image) != channels:
-        raise Refused(f"it has {len(case.image)} channels, and this bundle takes {channels}.")
-    if is_volume and options.format == "dicom-seg" and case.series is None:
-        raise Refused("a DICOM SEG needs a DICOM series; write NIfTI with --format nifti.")
-
-
-def _is_image(case: Case) -> bool:
-    return case.series is None and case.image[0].name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _segment(
     case: Case, paths: Mapping[str, Path], segmenter: Segmenter, options: PredictOptions, result: CaseResult
 ) -> None:
     item = case.item()
-    volume = None if _is_image(case) else read_case(case, segmenter.metadata, options.force, options.resample_tilt)
-    if volume is not None:
-        item["image"] = [volume, *(read_reference(str(path), "replace") for path in case.image[1:])]
+    volume = None
+    if not is_image(case):
+        tilted = options.resample_tilt or segmenter.resamples_tilt
+        item["image"] = read_case(case, segmenter.metadata, options.force, tilted, segmenter.on_nonfinite)
+        volume = item["image"][0]
     found = segmenter(item, with_probabilities="probabilities" in paths)
     result.inference = found.inference
     grid = source_grid(found.meta) if volume is None else volume
@@ -283,19 +283,44 @@ def _algorithm(segmenter: Segmenter) -> tuple[str, str]:
     return "U-Lite, weights of the user", segmenter.weights_sha256[:12]
 
 
-def _write_report(folder: Path, results: Sequence[CaseResult], segmenter: Segmenter) -> None:
-    name, version = _algorithm(segmenter)
-    report = {
-        "algorithm": {"name": name, "version": version},
-        "bundle": {name: segmenter.metadata.get(name) for name in ("name", "version")},
-        "weights": {"path": str(segmenter.ckpt), "sha256": segmenter.weights_sha256},
-        "engine": choose_engine(segmenter.device, segmenter.overrides.get("engine", "auto")),
-        "overrides": {name: str(value) for name, value in segmenter.overrides.items()},
+def _made_by(segmenter: Segmenter) -> dict[str, Any]:
+    """Of a report: what decides on the masks."""
+    return {
+        "weights": {"sha256": segmenter.weights_sha256},
+        "overrides": {name: str(value) for name, value in segmenter.overrides.items() if name not in SAME_MASKS},
         "tta": segmenter.tta,
-        "device": str(segmenter.device),
-        "versions": versions(),
-        "intended_use": "Research only. The output is not for diagnosis or treatment.",
-        "cases": [asdict(result) for result in results],
     }
-    with atomic_path(folder / "predictions.json") as path:
-        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+class _Report:
+    """`predictions.json`, written while the cases are done, so that an interrupted run has it too."""
+
+    def __init__(self, path: Path, segmenter: Segmenter, former: Mapping[str, CaseResult]) -> None:
+        self.path = path
+        self.former = former  # of a resumed run: still true where this run hasn't come to
+        name, version = _algorithm(segmenter)
+        self.head = {
+            "algorithm": {"name": name, "version": version},
+            "bundle": {name: segmenter.metadata.get(name) for name in ("name", "version")},
+            **_made_by(segmenter),
+            "ckpt": str(segmenter.ckpt),
+            "engine": getattr(segmenter.network, "engine", "torch"),
+            "precision": getattr(segmenter.network, "precision", "float32"),
+            "device": str(segmenter.device),
+            "versions": versions(),
+            "intended_use": "Research only. The output is not for diagnosis or treatment.",
+        }
+        self.next_time = 0.0
+
+    def write(self, results: Sequence[CaseResult], last: bool) -> None:
+        """Write it, unless that would take too much of the run's time; the last time always."""
+        started = time.perf_counter()
+        if started < self.next_time and not last:
+            return
+        done = {result.id for result in results}
+        cases = [*results, *(result for result in self.former.values() if result.id not in done)]
+        with atomic_path(self.path) as path:
+            text = json.dumps(self.head | {"cases": [asdict(case) for case in cases]}, indent=2)
+            path.write_text(text + "\n", encoding="utf-8")
+        ended = time.perf_counter()
+        self.next_time = ended + (ended - started) / REPORT_SHARE

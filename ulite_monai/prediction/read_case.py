@@ -5,34 +5,67 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ulite_monai.io.cases import Case
+from ulite_monai.io.cases import IMAGE_SUFFIXES, Case
+from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.read_volume import read_volume
+from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import Volume
 from ulite_monai.prediction.ranges import outside_ranges
 
-__all__ = ["Refused", "read_case"]
+__all__ = ["Refused", "is_image", "read_case", "require_fitting"]
 
 
 class Refused(Exception):
     """A case that could be read and isn't segmented all the same; the message says why."""
 
 
-def read_case(case: Case, metadata: Mapping[str, Any], force: bool = False, resample_tilt: bool = False) -> Volume:
-    """The case's volume, or the first channel of it.
+def is_image(case: Case) -> bool:
+    """Whether the case is a 2D image, not a volume."""
+    return case.series is None and case.image[0].name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def require_fitting(case: Case, takes_volumes: bool, channels: int) -> None:
+    """Refuse a case that isn't of the kind that a bundle segments.
+
+    Args:
+        case: as `find_cases` gives it.
+        takes_volumes: whether the bundle segments volumes; else 2D images.
+        channels: of the network's input.
+
+    Raises:
+        Refused: With the reason.
+    """
+    kinds = {False: "a 2D image", True: "a volume"}
+    is_volume = not is_image(case)
+    if is_volume != takes_volumes:
+        raise Refused(f"it is {kinds[is_volume]}, and this bundle segments {kinds[takes_volumes]}.")
+    if is_volume and len(case.image) != channels:
+        raise Refused(f"it has {len(case.image)} channels, and this bundle takes {channels}.")
+
+
+def read_case(
+    case: Case,
+    metadata: Mapping[str, Any],
+    force: bool = False,
+    resample_tilt: bool = False,
+    on_nonfinite: NonFinite = "replace",
+) -> list[Volume]:
+    """The case's volumes, one for each channel.
 
     Args:
         case: of volumes, not of a 2D image.
         metadata: the bundle's, whose `input_ranges` the volume must lie in.
         force: whether it may lie outside them.
         resample_tilt: resample a DICOM series with a gantry tilt instead of refusing it.
+        on_nonfinite: what to do about NaN and infinite voxels.
 
     Raises:
-        Refused: When the series can't be used, or the volume isn't of the bundle's kind.
+        Refused: When the series can't be used, or the volume lies outside the bundle's ranges.
         InputError: When it can't be read.
     """
     series = case.series
     if series is None:
-        volume, modality = read_volume(case.image[0], "replace"), ""
+        volume, modality = read_volume(case.image[0], on_nonfinite), ""
     else:
         if series.problem is not None and not (series.tilt and resample_tilt):
             raise Refused(series.problem)
@@ -41,5 +74,5 @@ def read_case(case: Case, metadata: Mapping[str, Any], force: bool = False, resa
         volume, modality = read_series(series, resample_tilt), series.modality
     outside = None if force else outside_ranges(volume.array.shape, volume.affine, modality, metadata)
     if outside is not None:
-        raise Refused(f"{outside}; a mask of it can't be relied on. --force segments it all the same.")
-    return volume
+        raise Refused(f"{outside}; a mask of it can't be relied on. --force (or force=True) segments it all the same.")
+    return [volume, *(read_reference(str(path), on_nonfinite) for path in case.image[1:])]

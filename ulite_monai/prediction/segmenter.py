@@ -21,14 +21,23 @@ from torch import nn
 
 from ulite_monai.bundles import find_bundle
 from ulite_monai.errors import InputError, input_error, reason
-from ulite_monai.runtime.process import choose_device
+from ulite_monai.io.finite import NonFinite
+from ulite_monai.runtime.process import choose_device, is_true
 from ulite_monai.runtime.weights import load_network
 from ulite_monai.transforms import LoadVolumed
 
 __all__ = ["Segmentation", "Segmenter"]
 
 
-SETTINGS = ("spacing", "roi_size", "overlap", "flip_axes")
+SETTINGS = ("spacing", "roi_size", "overlap", "flip_axes", "in_channels", "on_nonfinite", "resample_tilt")
+OPTIONS_OF_THEIR_OWN = {
+    "bundle_root": "the bundle",
+    "dataset_dir": "the input",
+    "output_dir": "the output",
+    "device": "the device (--device)",
+    "ckpt": "the weights (--ckpt)",
+    "format": "the format (--format)",
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ class Segmenter:
         ckpt: the weights used; `own_weights` says whether they are the bundle's own.
         overrides: what was given.
         network_def: the network as it was trained; `network` is what runs.
-        settings: the configuration's spacing, roi_size, overlap and flip_axes, as far as it has them.
+        settings: the configuration's values of what `SETTINGS` names, as far as it has them.
 
     Raises:
         InputError: When the bundle, its weights or the device can't be used.
@@ -84,6 +93,8 @@ class Segmenter:
         self.metadata = _read_metadata(configs)
         parser = ConfigParser(ConfigParser.load_config_file(configs / "inference.json"))
         for name in overrides or {}:
+            if name in OPTIONS_OF_THEIR_OWN:
+                raise InputError(f"{name} isn't set by its id here; give {OPTIONS_OF_THEIR_OWN[name]}.")
             if name.partition("#")[0] not in parser.get():
                 raise InputError(f"{configs / 'inference.json'}: has no id {name!r}; see its first lines for those.")
         parser.update({"bundle_root": str(configs.parent), "device": str(self.device), **(overrides or {})})
@@ -110,7 +121,6 @@ class Segmenter:
         if self.tta and "flip_axes" not in self.settings:
             raise InputError("the bundle's inference.json has no flip_axes, so it can't average over flips.")
         self.network: nn.Module = parser.get_parsed_content("network")
-        self.amp = bool(parser.get_parsed_content("amp"))
         self.inferer: Any = parser.get_parsed_content("inferer")
         self.preprocessing: Compose = parser.get_parsed_content("preprocessing")
         steps = parser.get_parsed_content("postprocessing").transforms
@@ -126,6 +136,25 @@ class Segmenter:
         """Whether the bundle segments volumes, be its network of volumes or of slices; else it is for 2D images."""
         return any(isinstance(step, LoadVolumed) for step in self.preprocessing.transforms)
 
+    @property
+    def channels(self) -> int:
+        """Of the network's input: what the configuration says, else the metadata."""
+        stated = self.metadata["network_data_format"]["inputs"]["image"]["num_channels"]
+        return int(self.settings.get("in_channels", stated))
+
+    @property
+    def on_nonfinite(self) -> NonFinite:
+        """What is done about NaN and infinite voxels: "error", or "replace" where the configuration doesn't say."""
+        value = self.settings.get("on_nonfinite", "replace")
+        if value not in ("error", "replace"):
+            raise InputError(f"on_nonfinite must be error or replace, got {value!r}.")
+        return value
+
+    @property
+    def resamples_tilt(self) -> bool:
+        """Whether DICOM series with a gantry tilt are resampled instead of refused."""
+        return is_true(self.settings.get("resample_tilt", False))
+
     def __call__(self, item: Mapping[str, Any], with_probabilities: bool = False) -> Segmentation:
         """Segment one entry of a data list (`image` names the volume, one path per channel); threads may share it.
 
@@ -139,7 +168,7 @@ class Segmenter:
         data = dict(self.preprocessing(dict(item)))
         image: MetaTensor = data["image"]
         # Compiled networks take one call at a time, and it uses all cores anyway.
-        with self._turn, torch.inference_mode(), torch.autocast(self.device.type, enabled=self.amp):
+        with self._turn, torch.inference_mode():
             logits = self._logits(image.as_tensor()[None].to(self.device))
             inference = getattr(self.inferer, "last_run", "")
         data["pred"] = MetaTensor(logits[0].float(), meta=image.meta, applied_operations=image.applied_operations)

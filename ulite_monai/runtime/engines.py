@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import importlib.util
 import logging
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
 
-from ulite_monai.errors import InputError
+from ulite_monai.errors import InputError, reason
 from ulite_monai.networks.fuse import fuse
 from ulite_monai.networks.ulite import ULite
 from ulite_monai.runtime.memory import bytes_per_voxel
@@ -37,32 +36,41 @@ def compile_network(
         device: where the input is and the logits will be.
         engine: "torch", "openvino" (CPU only), or "auto": OpenVINO on a CPU where it is installed, else PyTorch.
             Defaults to "auto".
-        precision: "float32", or "bfloat16" or "float16" where the device computes in it. Defaults to "float32".
+        precision: "float32", or "bfloat16" or "float16" where the device computes in it, or "auto": float16 on CUDA,
+            float32 elsewhere. An autocast around the call changes nothing. Defaults to "float32".
         threads: how many CPU threads compute; for PyTorch this holds for the whole process. Defaults to the engine's
             own choice.
 
     Returns:
         A module that takes ``(batch, in_channels, *spatial)`` and returns float32 logits
         ``(batch, out_channels, *spatial)``, without gradients. One thread at a time may call it. Its
-        ``bytes_per_voxel`` is the memory that it takes at its peak for each voxel of its input.
+        ``bytes_per_voxel`` is the memory that it takes at its peak for each voxel of its input; ``engine`` and
+        ``precision`` are those that were chosen.
 
     Raises:
         InputError: When an argument is none of the above, or the device or the installation can't do it.
     """
     device = torch.device(device)
-    engine = choose_engine(device, engine)
-    _check_precision(precision, device, engine)
+    chosen = choose_engine(device, engine)
+    if precision == "auto":
+        precision = "float16" if device.type == "cuda" else "float32"
+    _check_precision(precision, device, chosen)
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise InputError(f"threads must be a whole number of at least 1, got {threads!r}.")
     kind = "fused U-Lite" if isinstance(network, ULite) else type(network).__name__
-    logger.info("engine: %s, %s, on %s (%s)", engine, precision, device, kind)
-    if engine == "openvino":
+    logger.info("engine: %s, %s, on %s (%s)", chosen, precision, device, kind)
+    if chosen == "openvino":
         from ulite_monai.runtime.openvino_engine import OpenVINONetwork
 
-        return OpenVINONetwork(network, precision, threads)
+        try:
+            return OpenVINONetwork(network, precision, threads)
+        except Exception as error:  # whatever its converter stumbles over, PyTorch can do
+            if engine != "auto":
+                raise
+            logger.warning("warning: OpenVINO can't run this network (%s); PyTorch does.", reason(error))
     if threads is not None and device.type == "cpu":
         torch.set_num_threads(threads)
-    return TorchNetwork(network, device, PRECISIONS[precision])
+    return TorchNetwork(network, device, precision)
 
 
 def choose_engine(device: torch.device | str, engine: str = "auto") -> str:
@@ -86,7 +94,7 @@ def choose_engine(device: torch.device | str, engine: str = "auto") -> str:
 
 def _check_precision(precision: str, device: torch.device, engine: str) -> None:
     if precision not in PRECISIONS:
-        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}.")
+        raise InputError(f"precision must be one of auto, {', '.join(PRECISIONS)}, got {precision!r}.")
     if device.type == "cpu" and precision == "float16":
         raise InputError("precision 'float16' is for GPUs; on a CPU use 'bfloat16' or 'float32'.")
     if engine == "openvino" and precision == "bfloat16":
@@ -99,25 +107,24 @@ def _check_precision(precision: str, device: torch.device, engine: str) -> None:
 class TorchNetwork(nn.Module):
     """A network for inference by PyTorch: fused where it can be, channels-last, in mixed precision if wanted."""
 
-    def __init__(self, network: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    engine = "torch"
+
+    def __init__(self, network: nn.Module, device: torch.device, precision: str) -> None:
         super().__init__()
         self.network = fuse(network) if isinstance(network, ULite) else copy.deepcopy(network)
         self.network.eval().requires_grad_(False).to(device)
         self.bytes_per_voxel = bytes_per_voxel(network, "fused")
         _make_channels_last(self.network)
         self.device_type = device.type
-        self.dtype = dtype
+        self.precision = precision
 
     @torch.no_grad()
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Float32 logits of images ``(batch, in_channels, *spatial)``."""
-        with self._mixed_precision():
+        dtype = PRECISIONS[self.precision]
+        enabled = dtype != torch.float32
+        with torch.autocast(self.device_type, dtype=dtype if enabled else None, enabled=enabled):
             return self.network(x).float()
-
-    def _mixed_precision(self) -> AbstractContextManager:
-        if self.dtype == torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device_type, dtype=self.dtype)
 
 
 def _make_channels_last(network: nn.Module) -> None:

@@ -9,6 +9,7 @@ import psutil
 import torch
 
 from ulite_monai.networks.ulite import ULite
+from ulite_monai.runtime.cgroup import memory_left
 
 __all__ = ["RunBy", "bytes_per_voxel", "free_memory"]
 
@@ -18,6 +19,9 @@ RunBy = Literal["eager", "fused", "openvino"]
 # 3D, first widths 8 to 32, two to five levels: 1.8 to 4.2, 1.2 to 3.2, and 1.1 to 1.6 times. Window after window, what
 # PyTorch's heap holds unused between its tensors comes on top.
 COPIES: dict[RunBy, float] = {"eager": 5.0, "fused": 5.0, "openvino": 1.75}
+# OpenVINO holds the logits of a network of many classes as the head's output, in the caller's order of axes, cut to
+# size, and as NumPy's array: 4.7 times at the peak for 104 classes.
+COPIES_OF_LOGITS = 3
 # Of networks that can't be asked. MONAI's, at 96 voxels an axis in PyTorch: UNet 281, SegResNet 447, BasicUNet 1059,
 # SwinUNETR 1277; a margin for what wasn't tried.
 UNKNOWN_NETWORK = 4096
@@ -42,7 +46,10 @@ def bytes_per_voxel(network: Any, run_by: RunBy = "eager") -> int:
 
 def _bytes_per_voxel(network: ULite, run_by: RunBy) -> int:
     voxels = 1 / math.prod(network.stem_stride)
-    channels: Any = network.stem.in_channels + network.head.out_channels  # type: ignore[operator]
+    logits: Any = network.head.out_channels * (COPIES_OF_LOGITS if run_by == "openvino" else 1)
+    channels: Any = (
+        network.stem.in_channels + logits + (0 if len(network.encoder) else voxels * network.stem.out_channels)
+    )
     block: Any
     for block in network.encoder:
         channels += voxels * (block.pw.in_channels + block.pw.out_channels)
@@ -53,9 +60,12 @@ def _bytes_per_voxel(network: ULite, run_by: RunBy) -> int:
 def free_memory(device: torch.device) -> int:
     """Bytes that a device has for the next tensor; for others than CUDA GPUs, those of the main memory.
 
+    A container's or a batch job's limit counts as well as what the machine has.
+
     What this process holds counts as free: it keeps the memory of one volume for the next.
     """
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + kept
-    return int(psutil.virtual_memory().available) + psutil.Process().memory_info().rss
+    available, left = int(psutil.virtual_memory().available), memory_left()
+    return min(available, available if left is None else left) + psutil.Process().memory_info().rss

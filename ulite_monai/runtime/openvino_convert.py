@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from ulite_monai.networks.fuse import FusedULite
 
@@ -30,12 +32,22 @@ def convert_fused(network: FusedULite) -> openvino.Model:
     """
     channels, dims = network.stem.in_channels, network.spatial_dims
     with _one_thread():
-        model = _trace(network, torch.zeros(1, channels, *[8] * dims))
+        small = _smallest_sizes(network)
+        model = _trace(network, torch.zeros(1, channels, *small))
         model.reshape([-1, channels] + [-1] * dims)
-        for sizes in ((8, 8, 8), (19, 5, 13)):
-            x = torch.randn(2, channels, *sizes[:dims], generator=torch.Generator().manual_seed(0))
+        for sizes in (small, [size + more for size, more in zip(small, (11, -3, 5), strict=False)]):
+            x = torch.randn(2, channels, *sizes, generator=torch.Generator().manual_seed(0))
             _require_same_logits(model, x, network(x), ALLOWED_OF_FUSED)
     return model
+
+
+def _smallest_sizes(network: FusedULite) -> list[int]:
+    """8 voxels an axis; where a norm takes its statistics of the image, so many that two are left at the bottom."""
+    if not any(isinstance(m, _NormBase) and m.running_mean is None for m in network.modules()):
+        return [8] * network.spatial_dims
+    blocks: Any = network.encoder
+    strides = [network.stem_stride, *(block.stride for block in blocks)]
+    return [max(8, 3 + 2 * math.prod(of_axis)) for of_axis in zip(*strides, strict=True)]
 
 
 def convert_at_shape(network: nn.Module, x: torch.Tensor) -> openvino.Model:

@@ -39,8 +39,11 @@ class OpenVINONetwork(nn.Module):
         threads: number of threads. Defaults to OpenVINO's choice, the physical cores.
     """
 
+    engine = "openvino"
+
     def __init__(self, network: nn.Module, precision: str = "float32", threads: int | None = None) -> None:
         super().__init__()
+        self.precision = precision
         compiler = _Compiler(precision, threads)
         self.bytes_per_voxel = bytes_per_voxel(network, "openvino")
         self._requests: _Requests

@@ -19,6 +19,7 @@ from ulite_monai.io.cases import IMAGE_SUFFIXES, stem
 from ulite_monai.io.coding import coded_labels
 from ulite_monai.io.images import write_mask
 from ulite_monai.io.references import referred_series
+from ulite_monai.io.replaceable import require_replaceable
 from ulite_monai.io.volume import Volume
 from ulite_monai.io.write_nifti import GEOMETRY_FIELDS, write_label_map
 
@@ -75,7 +76,7 @@ class SaveSegmentationd(SaveImaged):
             _require_same_grid(array, np.asarray(mask.affine, dtype=np.float64), grid, path)
             if source.name.lower().endswith(IMAGE_SUFFIXES):
                 path = path.with_name(f"{path.name}.png")
-                _require_other_file(path, source)
+                require_replaceable(path)
                 write_mask(array, path, max(len(self.labels), 1))
             else:
                 self._write_volume(array, grid, path, str(mask.meta["filename_or_obj"]))
@@ -85,7 +86,7 @@ class SaveSegmentationd(SaveImaged):
     def _write_volume(self, array: np.ndarray, grid: Volume, path: Path, reference: str) -> None:
         if self.format != "dicom-seg":
             nifti = path.with_name(f"{path.name}.nii.gz")
-            _require_other_file(nifti, Path(reference))
+            require_replaceable(nifti)
             write_label_map(array, grid, nifti)
         if self.format == "nifti":
             return
@@ -95,9 +96,11 @@ class SaveSegmentationd(SaveImaged):
         if series is not None:
             from ulite_monai.io.dicom_seg import write_dicom_seg
 
+            seg = path.with_name(f"{path.name}.seg.dcm")
+            require_replaceable(seg)
             labels = coded_labels(self.metadata, self.labels)
             algorithm = self.metadata.get("name", "U-Lite"), self.metadata.get("version", "unknown")
-            for note in write_dicom_seg(array, series, labels, path.with_name(f"{path.name}.seg.dcm"), *algorithm):
+            for note in write_dicom_seg(array, series, labels, seg, *algorithm):
                 logger.warning("warning: %s", note)
 
 
@@ -123,8 +126,3 @@ def _require_same_grid(array: np.ndarray, affine: np.ndarray, grid: Volume, path
             f"{path}: not written, the mask of shape {array.shape} isn't on the grid {grid.array.shape} of "
             f"{grid.source}; the bundle's post-processing must invert its preprocessing."
         )
-
-
-def _require_other_file(path: Path, source: Path) -> None:
-    if path.resolve() == source.resolve():
-        raise InputError(f"{path}: is the input itself and wasn't overwritten; give another output_dir.")

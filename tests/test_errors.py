@@ -1,0 +1,31 @@
+"""Errors of libraries in one line that says what is wrong."""
+
+import pytest
+
+from ulite_monai.errors import InputError, reason
+
+OPENVINO = """Exception from src/inference/src/cpp/infer_request.cpp:104:
+Exception from src/plugins/intel_cpu/src/graph.cpp:1:
+Can not allocate 12 bytes
+"""
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (OPENVINO, "RuntimeError: Can not allocate 12 bytes"),
+        ("Check 'a < b' failed at src/core/x.cpp:3:\n\nshapes differ", "RuntimeError: shapes differ"),
+        ("Couldn't get TorchScript module by tracing.\nException:\nexpected more", "RuntimeError: expected more"),
+        ("plain\nand more", "RuntimeError: plain"),
+        ("Exception from a.cpp:1:", "RuntimeError"),
+        ("", "RuntimeError"),
+    ],
+)
+def test_the_line_that_tells(message, told):
+    assert reason(RuntimeError(message)) == told
+
+
+def test_an_input_error_below_comes_first():
+    error = RuntimeError("applying transform x")
+    error.__cause__ = InputError("a.nii: is empty.")
+    assert reason(error) == "a.nii: is empty."
