@@ -5,7 +5,7 @@ import random
 import pytest
 
 from ulite_monai.errors import InputError
-from ulite_monai.training import split, warn_of_flipped_sides
+from ulite_monai.training import require_usable, split, warn_of_flipped_sides
 
 ITEMS = [{"case_id": f"case_{n:02d}", "image": f"{n}.nii"} for n in range(23)]
 
@@ -59,3 +59,17 @@ def test_folds_that_do_not_fit(fold, num_folds):
 def test_classes_that_name_a_side_are_warned_of(caplog, labels, flip_axes, warned):
     warn_of_flipped_sides(labels, flip_axes)
     assert ("--flip_axes" in caplog.text) == warned and (labels[0] in caplog.text) == warned
+
+
+@pytest.mark.parametrize(
+    ("image", "labels", "instances", "words"),
+    [
+        ("a.png", ["a"], False, r"a\.png: this bundle trains on volumes"),
+        (["a_0000.nii.gz", "a_0001.nii.gz"], ["a"], True, r"a_0000\.nii\.gz: this bundle trains on 2D images"),
+        ("a.png", ["a", "b"], True, "one class from the background"),
+    ],
+    ids=str,
+)
+def test_images_of_another_kind_are_refused_at_once(image, labels, instances, words):
+    with pytest.raises(InputError, match=words):
+        require_usable([{"image": image, "label": "label", "case_id": "a"}], labels, instances)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from ulite_monai.errors import InputError
-from ulite_monai.io.cases import case_items, find_labelled_cases
+from ulite_monai.io.cases import IMAGE_SUFFIXES, case_items, find_labelled_cases
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.preflight import check_items
 
@@ -77,14 +77,23 @@ def require_usable(
     Args:
         items: data list with `image` and `label` paths.
         labels: names of the classes, in the order of the label values 1, 2, ...
-        instances: whether the label values number objects of one class.
+        instances: whether these are 2D images, whose label values number objects of one class.
         channels, on_nonfinite, resample_tilt: as `ulite_monai.io.preflight.check_items` takes them.
 
     Raises:
-        InputError: One line for each case that can't be trained on.
+        InputError: When the images aren't of the bundle's kind; else one line for each case that can't be trained on.
     """
     if isinstance(labels, str) or not labels:
         raise InputError(f"labels must be a list of class names such as \"['a','b']\", got {labels!r}.")
+    if instances and len(labels) != 1:
+        raise InputError(f"this bundle tells one class from the background, but labels are {list(labels)}; give one.")
+    for item in items:
+        path = str(item["image"][0] if isinstance(item["image"], list | tuple) else item["image"])
+        if path.lower().endswith(IMAGE_SUFFIXES) != instances:
+            kinds = ("2D images (PNG, JPEG, TIFF)", "volumes")
+            raise InputError(
+                f"{path}: this bundle trains on {kinds[not instances]}; take another bundle or other data."
+            )
     findings = check_items(items, len(labels), instances, channels, on_nonfinite, resample_tilt)
     for finding in findings:
         if finding.level == "warning":
