@@ -429,6 +429,19 @@ def test_resume_keeps_the_statistics_of_what_is_done(segmenter, tmp_path):
     assert (tmp_path / "out" / "volumes.csv").read_bytes() == first and first.count(b"case_0") == 2
 
 
+def test_a_second_run_into_a_folder_adds_to_its_report(segmenter, tmp_path):
+    options = PredictOptions(statistics=True)
+    for name in ("b", "a", "c"):
+        write_volume(tmp_path / name / f"{name}.nii.gz", volume())
+        predict_cases(tmp_path / name, tmp_path / "out", segmenter, options)
+        if name == "a":
+            (tmp_path / "out" / "b.nii.gz").unlink()
+    report = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [case["id"] for case in report["cases"]] == ["c", "a"]  # the mask of b is gone
+    rows = (tmp_path / "out" / "volumes.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == ["a", "a", "c", "c"]
+
+
 def test_what_is_not_of_the_bundles_kind_is_refused(segmenter, tmp_path):
     from PIL import Image
 

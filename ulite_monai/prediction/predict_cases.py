@@ -108,7 +108,8 @@ def predict_cases(
         on_result: called after each case with its result, its number from 1, and how many there are.
 
     Returns:
-        One result a case. `predictions.json` beside the masks holds the same.
+        One result a case. `predictions.json` beside the masks holds the same, and the cases that a former run by the
+        same weights and settings has left there; so does `volumes.csv`.
 
     Raises:
         InputError: When nothing is at `source`, or `output` can't take what is asked.
@@ -118,12 +119,14 @@ def predict_cases(
         raise InputError(f"jobs must be at least 1, got {options.jobs}.")
     cases, folder, mask_name = _plan(Path(source), Path(output), options)
     remove_leftovers(folder)
-    former = _former_results(folder, segmenter) if options.resume else {}
+    former = _former_results(folder, segmenter, options.resume)
     report = _Report(folder / "predictions.json", segmenter, former)
     results: list[CaseResult] = []
 
     def run(case: Case) -> CaseResult:
-        return _predict_case(case, folder, mask_name, segmenter, options, former.get(case.id))
+        return _predict_case(
+            case, folder, mask_name, segmenter, options, former.get(case.id) if options.resume else None
+        )
 
     with ThreadPoolExecutor(max_workers=options.jobs) as pool:
         for number, result in enumerate(pool.map(run, cases), start=1):
@@ -132,7 +135,8 @@ def predict_cases(
             if on_result is not None:
                 on_result(result, number, len(cases))
     if options.statistics:
-        write_volumes_csv({r.id: r.volumes for r in results if r.volumes}, folder / "volumes.csv")
+        rows = {case.id: case.volumes for case in report.cases(results) if case.volumes}
+        write_volumes_csv(dict(sorted(rows.items())), folder / "volumes.csv")
     return results
 
 
@@ -192,12 +196,13 @@ def _predict_case(
     return result
 
 
-def _former_results(folder: Path, segmenter: Segmenter) -> dict[str, CaseResult]:
-    """What a former run into `folder` by the same weights and settings reported as done, by case id."""
+def _former_results(folder: Path, segmenter: Segmenter, resume: bool) -> dict[str, CaseResult]:
+    """What a former run into `folder` by the same weights and settings did and is still there, by case id."""
     try:
         report = json.loads((folder / "predictions.json").read_text(encoding="utf-8"))
         if {name: report[name] for name in ("weights", "overrides", "tta")} != _made_by(segmenter):
-            logger.warning("%s: was made by other weights or settings; every case is done again.", folder)
+            if resume:
+                logger.warning("%s: was made by other weights or settings; every case is done again.", folder)
             return {}
         results = [
             CaseResult(**{**entry, "volumes": [LabelVolume(**volume) for volume in entry["volumes"]]})
@@ -205,7 +210,8 @@ def _former_results(folder: Path, segmenter: Segmenter) -> dict[str, CaseResult]
         ]
     except (OSError, ValueError, TypeError, KeyError):  # none, or of another version: nothing is skipped
         return {}
-    return {result.id: result for result in results if result.status in ("done", "empty", "skipped")}
+    done = [result for result in results if result.status in ("done", "empty", "skipped")]
+    return {result.id: result for result in done if all(Path(path).exists() for path in result.outputs)}
 
 
 def _paths(case: Case, folder: Path, mask_name: str | None, options: PredictOptions) -> dict[str, Path]:
@@ -297,7 +303,7 @@ class _Report:
 
     def __init__(self, path: Path, segmenter: Segmenter, former: Mapping[str, CaseResult]) -> None:
         self.path = path
-        self.former = former  # of a resumed run: still true where this run hasn't come to
+        self.former = former  # still true of the cases that this run hasn't done, or not yet
         name, version = _algorithm(segmenter)
         self.head = {
             "algorithm": {"name": name, "version": version},
@@ -312,15 +318,18 @@ class _Report:
         }
         self.next_time = 0.0
 
+    def cases(self, results: Sequence[CaseResult]) -> list[CaseResult]:
+        """All that the folder holds, if `results` are this run's."""
+        done = {result.id for result in results}
+        return [*results, *(result for result in self.former.values() if result.id not in done)]
+
     def write(self, results: Sequence[CaseResult], last: bool) -> None:
         """Write it, unless that would take too much of the run's time; the last time always."""
         started = time.perf_counter()
         if started < self.next_time and not last:
             return
-        done = {result.id for result in results}
-        cases = [*results, *(result for result in self.former.values() if result.id not in done)]
         with atomic_path(self.path) as path:
-            text = json.dumps(self.head | {"cases": [asdict(case) for case in cases]}, indent=2)
+            text = json.dumps(self.head | {"cases": [asdict(case) for case in self.cases(results)]}, indent=2)
             path.write_text(text + "\n", encoding="utf-8")
         ended = time.perf_counter()
         self.next_time = ended + (ended - started) / REPORT_SHARE
