@@ -419,6 +419,14 @@ def test_masks_below_the_inputs_are_no_inputs_of_the_next_run(segmenter, tmp_pat
         assert statuses(results) == {"a": "done"}
 
 
+def test_resume_works_from_another_working_directory(segmenter, tmp_path, monkeypatch):
+    write_volume(tmp_path / "in" / "a.nii.gz", volume())
+    for folder, up in ((tmp_path, "."), (tmp_path / "in", "..")):
+        monkeypatch.chdir(folder)
+        results = predict_cases(f"{up}/in", f"{up}/out", segmenter, PredictOptions(resume=True))
+    assert statuses(results) == {"a": "skipped"}
+
+
 def test_resume_keeps_the_statistics_of_what_is_done(segmenter, tmp_path):
     for number in range(2):
         write_volume(tmp_path / "in" / f"case_{number}.nii.gz", volume(number))

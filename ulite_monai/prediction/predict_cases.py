@@ -124,9 +124,8 @@ def predict_cases(
     results: list[CaseResult] = []
 
     def run(case: Case) -> CaseResult:
-        return _predict_case(
-            case, folder, mask_name, segmenter, options, former.get(case.id) if options.resume else None
-        )
+        done = former.get(case.id) if options.resume else None
+        return _predict_case(case, folder, mask_name, segmenter, options, done)
 
     with ThreadPoolExecutor(max_workers=options.jobs) as pool:
         for number, result in enumerate(pool.map(run, cases), start=1):
@@ -211,7 +210,7 @@ def _former_results(folder: Path, segmenter: Segmenter, resume: bool) -> dict[st
     except (OSError, ValueError, TypeError, KeyError):  # none, or of another version: nothing is skipped
         return {}
     done = [result for result in results if result.status in ("done", "empty", "skipped")]
-    return {result.id: result for result in done if all(Path(path).exists() for path in result.outputs)}
+    return {result.id: result for result in done if all((folder / Path(path).name).exists() for path in result.outputs)}
 
 
 def _paths(case: Case, folder: Path, mask_name: str | None, options: PredictOptions) -> dict[str, Path]:
