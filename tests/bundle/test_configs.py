@@ -24,7 +24,7 @@ def configs(bundle):
     "name",
     [
         *("network_def", "labels", "in_channels", "spacing", "flip_axes", "skip_empty", "skip_empty_margin"),
-        *("resample_tilt", "roi_size", "grow_windows", "overlap", "sw_batch_size", "max_memory"),
+        *("resample_tilt", "overlap", "sw_batch_size", "max_memory"),
     ],
 )
 def test_training_and_inference_say_the_same(configs, name):
@@ -43,6 +43,16 @@ def test_evaluation_turns_logits_to_labels_as_inference_does(configs):
     inference = configs["inference"]["postprocessing"]["transforms"]
     text = json.dumps(evaluation[:3]).replace("@validate#preprocessing", "@preprocessing")
     assert json.loads(text) == inference[:3]
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_patches_of_large_volumes_mean_windows_of_their_size(configs, large):
+    """A network that saw only patches hasn't learnt what more context says; small volumes are seen whole."""
+    parser = ConfigParser(configs["train"])
+    parser.update({"foreground_share": 1 / 3 if large else 0.0})
+    inferer, whole = parser.get_parsed_content("validate#inferer"), configs["inference"]
+    assert list(inferer.smallest_window) == (configs["train"]["patch_size"] if large else whole["roi_size"])
+    assert inferer.grow_windows == (not large) and whole["grow_windows"] is True
 
 
 def test_flags_may_be_written_in_small_letters(configs):

@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from tests.conftest import SMALL, ellipsoids, environment, read_json, run_bundle, write_volume
+from ulite_monai.prediction import Segmenter
 
 
 def train(bundle, dataset, output, *more, run_id="training", cwd=None, check=True):
@@ -88,6 +89,26 @@ def test_the_printed_commands_run(trained, tmp_path):
     assert [m.name for m in masks] == [f"case_{n}.nii.gz" for n in range(6)]
     image = nib.load(masks[0])
     assert image.get_data_dtype() == np.uint8 and image.shape == (24, 28, 20)
+
+
+@pytest.mark.slow
+def test_the_weights_need_no_settings_again(bundle, trained, tmp_path):
+    """`run.json` beside them says what network they are of, and all that inference must do as training did."""
+    folder, _ = trained
+    image = folder / "my data" / "imagesTr" / "case_0.nii.gz"
+    run = tmp_path / "run"
+    train(bundle, folder / "my data", run, "--epochs", "1", "--spacing", "[2.0,1.0,1.0]", "--labels", "['a','b']")
+    segmenter = Segmenter("hippocampus", run / "model.pt", "cpu")
+    assert segmenter.labels == ["a", "b"] and segmenter.settings["spacing"] == [2.0, 1.0, 1.0]
+    assert segmenter.recorded["network_def#features"] == [8, 16, 16]
+    other = Segmenter("hippocampus", run / "model.pt", "cpu", overrides={"labels": ["c", "d"]})
+    assert other.labels == ["c", "d"] and "labels" not in other.recorded
+    alone = tmp_path / "alone.pt"
+    alone.write_bytes((run / "model.pt").read_bytes())
+    typed = {"network_def#features": [8, 16, 16], "spacing": [2.0, 1.0, 1.0]}
+    same = Segmenter("hippocampus", alone, "cpu", overrides=typed)
+    item = {"image": [str(image)]}
+    assert not same.recorded and np.array_equal(segmenter(item).mask, same(item).mask)
 
 
 @pytest.mark.slow

@@ -309,6 +309,7 @@ class _Report:
             "bundle": {name: segmenter.metadata.get(name) for name in ("name", "version")},
             **_made_by(segmenter),
             "ckpt": str(segmenter.ckpt),
+            "recorded": segmenter.recorded,
             "engine": getattr(segmenter.network, "engine", "torch"),
             "precision": getattr(segmenter.network, "precision", "float32"),
             "device": str(segmenter.device),

@@ -23,6 +23,7 @@ from ulite_monai.bundles import find_bundle
 from ulite_monai.errors import InputError, input_error, reason
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.runtime.process import choose_device, is_true
+from ulite_monai.runtime.recorded import recorded_settings
 from ulite_monai.runtime.weights import load_network
 from ulite_monai.transforms import LoadVolumed
 
@@ -62,7 +63,8 @@ class Segmenter:
 
     Args:
         bundle: a shipped bundle's name, or a path. Its configuration is code: name only bundles that you trust.
-        ckpt: the weights; None for the bundle's own.
+        ckpt: the weights; None for the bundle's own. What their training recorded beside them (`run.json`: labels,
+            spacing, windows, the network's options) is taken for what `overrides` doesn't say.
         device: "auto" for a GPU where there is one, or a device's name.
         tta: average the logits over the flips of the image (test-time augmentation), along the configuration's
             `flip_axes` alone: a network that never saw a flip in training fails on it.
@@ -73,6 +75,7 @@ class Segmenter:
         metadata: the bundle's `metadata.json`.
         ckpt: the weights used; `own_weights` says whether they are the bundle's own.
         overrides: what was given.
+        recorded: what was taken from the training's record.
         network_def: the network as it was trained; `network` is what runs.
         settings: the configuration's values of what `SETTINGS` names, as far as it has them.
 
@@ -97,7 +100,11 @@ class Segmenter:
                 raise InputError(f"{name} isn't set by its id here; give {OPTIONS_OF_THEIR_OWN[name]}.")
             if name.partition("#")[0] not in parser.get():
                 raise InputError(f"{configs / 'inference.json'}: has no id {name!r}; see its first lines for those.")
-        parser.update({"bundle_root": str(configs.parent), "device": str(self.device), **(overrides or {})})
+        recorded = {} if ckpt is None else recorded_settings(ckpt)
+        self.recorded = {n: v for n, v in recorded.items() if n.partition("#")[0] in parser.get()}
+        self.recorded = {n: v for n, v in self.recorded.items() if n not in (overrides or {})}
+        given = self.recorded | dict(overrides or {})
+        parser.update({"bundle_root": str(configs.parent), "device": str(self.device), **given})
         self.overrides = dict(overrides or {})
         self.tta = tta
         self._turn = threading.Lock()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ulite_monai.io.atomic import atomic_path
+from ulite_monai.runtime.recorded import INFERENCE_IDS, network_options
 from ulite_monai.runtime.versions import versions
 
 __all__ = ["case_digest", "plain", "print_next_steps", "record_run"]
@@ -20,10 +20,6 @@ __all__ = ["case_digest", "plain", "print_next_steps", "record_run"]
 logger = logging.getLogger(__name__)
 
 SPLIT_IDS = ("fold", "num_folds", "seed")
-INFERENCE_IDS = (
-    *("labels", "in_channels", "spacing", "resample_tilt", "skip_empty", "skip_empty_margin", "flip_axes"),
-    *("roi_size", "grow_windows"),
-)
 
 
 def case_digest(train_items: Sequence[Mapping[str, Any]], validation_items: Sequence[Mapping[str, Any]]) -> str:
@@ -74,8 +70,8 @@ def print_next_steps(bundle_root: str | Path, settings: Mapping[str, Any]) -> No
 
     Args:
         bundle_root: the bundle.
-        settings: as for `record_run`; what differs from the bundle's own `train.json` is repeated in the commands,
-            and so is what the command line said of `network_def`.
+        settings: as for `record_run`; what differs from the bundle's own `inference.json`, or `train.json`, is
+            repeated in the commands, and so is what the command line said of `network_def`.
     """
     configs = Path(bundle_root) / "configs"
     start = ["python", "-m", "monai.bundle", "run", "--bundle_root", str(bundle_root)]
@@ -83,9 +79,11 @@ def print_next_steps(bundle_root: str | Path, settings: Mapping[str, Any]) -> No
     pair = f"['{configs / 'train.json'}','{configs / 'evaluate.json'}']"
     evaluate = [*start, "--config_file", pair, "--dataset_dir", str(settings["dataset_dir"]), *weights]
     use = [*start, "--config_file", str(configs / "inference.json"), "--dataset_dir", "YOUR_VOLUMES", *weights]
-    shipped = json.loads((configs / "train.json").read_text(encoding="utf-8"))
+    files = (configs / name for name in ("train.json", "inference.json"))
+    own_train, own_inference = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    shipped = own_train | {name: own_inference[name] for name in INFERENCE_IDS if name in own_inference}
     changed = {name: value for name, value in settings.items() if name in shipped and shipped[name] != value}
-    network = _typed("network_def")
+    network = network_options(sys.argv)
     if settings["dataset_dir"]:
         same = [*_overrides(changed, (*INFERENCE_IDS, "on_nonfinite", *SPLIT_IDS)), *network]
         logger.info("evaluate: %s", shlex.join([*evaluate, *same]))
@@ -95,15 +93,6 @@ def print_next_steps(bundle_root: str | Path, settings: Mapping[str, Any]) -> No
 
 def _overrides(changed: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     return [part for name in names if name in changed for part in (f"--{name}", str(changed[name]))]
-
-
-def _typed(name: str) -> list[str]:
-    """What this process's command line says of an id and of what lies below it."""
-    found = []
-    for number, argument in enumerate(sys.argv):
-        if re.match(rf"--{name}(#|::|=|$)", argument):
-            found += [argument] if "=" in argument else sys.argv[number : number + 2]
-    return found
 
 
 def plain(value: Any) -> Any:

@@ -1,0 +1,43 @@
+"""What a training recorded is used with its weights, and only as data."""
+
+import json
+
+import pytest
+
+from ulite_monai.runtime.recorded import recorded_settings
+
+COMMAND = ["__main__.py", "run", "--epochs", "3", "--network_def#features", "[8,16,32]", "--network_def::act=RELU"]
+
+
+@pytest.fixture
+def record(tmp_path):
+    def write(settings, command=COMMAND):
+        (tmp_path / "run.json").write_text(json.dumps({"settings": settings, "command": command}))
+        return recorded_settings(tmp_path / "model.pt")
+
+    return write
+
+
+def test_ids_of_inference_and_options_of_the_network(record):
+    settings = {"labels": ["a", "b"], "spacing": [1.0, 1.0, 3.0], "grow_windows": False, "epochs": 3, "seed": 1}
+    assert record(settings) == {
+        "labels": ["a", "b"],
+        "spacing": [1.0, 1.0, 3.0],
+        "grow_windows": False,
+        "network_def#features": [8, 16, 32],
+        "network_def#act": "RELU",
+    }
+
+
+def test_expressions_are_left_out(record):
+    """A configuration evaluates a text that starts with $; a record is data, whoever wrote it."""
+    harmful = "$__import__('os').system('true')"
+    command = ["--network_def#features", harmful, "--network_def#_target_=@os", "--network_def", "{}"]
+    assert record({"labels": ["a", harmful], "spacing": harmful, "roi_size": {"_target_": "x"}}, command) == {}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"settings": 3}', '{"settings": {}, "command": [3]}'])
+def test_without_a_usable_record_nothing_is_taken(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    assert recorded_settings(tmp_path / "model.pt") == {}
+    assert recorded_settings(tmp_path / "nowhere" / "model.pt") == {}

@@ -1,0 +1,71 @@
+"""What a training recorded beside its weights, so that nobody has to repeat it to use them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["INFERENCE_IDS", "network_options", "recorded_settings"]
+
+INFERENCE_IDS = (
+    *("labels", "in_channels", "spacing", "resample_tilt", "skip_empty", "skip_empty_margin", "flip_axes"),
+    *("roi_size", "grow_windows"),
+)
+
+
+def network_options(arguments: Sequence[str]) -> list[str]:
+    """What a command line says of `network_def` and of what lies below it, as it says it.
+
+    Args:
+        arguments: of a `python -m monai.bundle run`.
+    """
+    found: list[str] = []
+    for number, argument in enumerate(arguments):
+        if re.match(r"--network_def(#|::|=|$)", argument):
+            found += [argument] if "=" in argument else arguments[number : number + 2]
+    return found
+
+
+def recorded_settings(ckpt: str | Path) -> dict[str, Any]:
+    """Of the `run.json` beside weights: the ids that inference needs, and the options of the network.
+
+    Args:
+        ckpt: the weights of a training.
+
+    Returns:
+        Values by id, such as `labels` or `network_def#features`: plain data alone, never an expression that a
+        configuration would evaluate. Empty where there is no record.
+    """
+    try:
+        run = json.loads((Path(ckpt).parent / "run.json").read_text(encoding="utf-8"))
+        settings: Mapping[str, Any] = run["settings"]
+        found = {name: settings[name] for name in INFERENCE_IDS if name in settings}
+        found |= _of_network(run["command"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+    return {name: value for name, value in found.items() if _is_plain(value)}
+
+
+def _of_network(command: list[str]) -> dict[str, Any]:
+    words = iter(network_options(command))
+    found = {}
+    for word in words:
+        name, mark, value = word.removeprefix("--").partition("=")
+        value = value if mark else next(words, "")
+        try:
+            found[name.replace("::", "#")] = ast.literal_eval(value)
+        except (SyntaxError, ValueError):
+            found[name.replace("::", "#")] = value
+    return {name: value for name, value in found.items() if name.startswith("network_def#")}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_plain(one) for one in value)
+    if isinstance(value, str):
+        return not value.startswith(("$", "@", "%"))
+    return isinstance(value, bool | int | float | None)
