@@ -45,6 +45,15 @@ def test_others_are_refused_with_the_nearest(file, given, words):
     assert str(error.value).startswith(words)
 
 
+def test_a_yaml_overlay_has_ids_too(file, tmp_path):
+    pytest.importorskip("yaml", reason="PyYAML isn't installed")
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("mine: 3\n")
+    require_known_ids(["run", "--config_file", f"['{file}','{overlay}']", "--mine", "4"])
+    with pytest.raises(InputError, match="did you mean --mine"):
+        require_known_ids(["run", "--config_file", f"['{file}','{overlay}']", "--mime", "4"])
+
+
 @pytest.mark.parametrize("arguments", [[], ["-x", "--epoch"], ["run", "--config_file", "gone.json", "--epoch", "3"]])
 def test_other_commands_are_left_alone(arguments):
     require_known_ids(arguments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import json
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from ulite_monai.errors import InputError
 if TYPE_CHECKING:
     from ulite_monai.io.dicom_series import DicomSeries
 
-__all__ = ["Case", "case_items", "find_cases", "find_labelled_cases", "stem"]
+__all__ = ["Case", "case_items", "find_cases", "find_labelled_cases", "first_image", "stem"]
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -54,6 +54,12 @@ class Case:
 def case_items(cases: Iterable[Case]) -> list[dict[str, Any]]:
     """The cases as a MONAI data list."""
     return [case.item() for case in cases]
+
+
+def first_image(item: Mapping[str, Any]) -> str:
+    """The image of an entry of a data list, or its first channel."""
+    image = item["image"]
+    return str(image[0] if isinstance(image, list | tuple) else image)
 
 
 def stem(path: Path) -> str:

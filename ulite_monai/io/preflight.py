@@ -113,8 +113,9 @@ def _check_item(
     for other in channels[1:]:
         findings += _check_channel(case_id, channels[0], other)
     findings += _check_same_grid(case_id, channels[0], label)
-    findings += _check_label(case_id, label, None if instances else num_labels)
-    return findings, {int(value) for value in np.unique(label.array)}
+    values = np.unique(label.array)
+    findings += _check_label(case_id, label.path, values, None if instances else num_labels)
+    return findings, {int(value) for value in values}
 
 
 class _Unreadable(Exception):
@@ -193,14 +194,13 @@ def _check_same_grid(case_id: str, image: _Loaded, other: _Loaded) -> list[Findi
     return [Finding("warning", case_id, f"{text}.")]
 
 
-def _check_label(case_id: str, label: _Loaded, num_labels: int | None) -> list[Finding]:
-    values = np.unique(label.array)
+def _check_label(case_id: str, path: str, values: np.ndarray, num_labels: int | None) -> list[Finding]:
     fractions = values[values != np.round(values)]
     if fractions.size:
-        return [Finding("error", case_id, f"{label.path}: label values must be whole numbers, found {fractions[0]:g}.")]
+        return [Finding("error", case_id, f"{path}: label values must be whole numbers, found {fractions[0]:g}.")]
     negative = [int(v) for v in values if v < 0]
     if negative:
-        text = f"{label.path}: holds negative label values {negative[:8]}; use 0, 1, 2, ..."
+        text = f"{path}: holds negative label values {negative[:8]}; use 0, 1, 2, ..."
         return [Finding("error", case_id, text)]
     undeclared = [int(v) for v in values if num_labels is not None and v > num_labels]
     if undeclared:
@@ -208,10 +208,10 @@ def _check_label(case_id: str, label: _Loaded, num_labels: int | None) -> list[F
             Finding(
                 "error",
                 case_id,
-                f"{label.path}: holds label values {undeclared[:8]}, but {num_labels} labels are declared (values 0 "
+                f"{path}: holds label values {undeclared[:8]}, but {num_labels} labels are declared (values 0 "
                 f"to {num_labels}); list every class in --labels or correct the file.",
             )
         ]
     if not values.any():
-        return [Finding("warning", case_id, f"{label.path}: is empty, no voxel is labelled.")]
+        return [Finding("warning", case_id, f"{path}: is empty, no voxel is labelled.")]
     return []

@@ -100,12 +100,12 @@ class Segmenter:
                 raise InputError(f"{name} isn't set by its id here; give {OPTIONS_OF_THEIR_OWN[name]}.")
             if name.partition("#")[0] not in parser.get():
                 raise InputError(f"{configs / 'inference.json'}: has no id {name!r}; see its first lines for those.")
-        recorded = {} if ckpt is None else recorded_settings(ckpt)
-        self.recorded = {n: v for n, v in recorded.items() if n.partition("#")[0] in parser.get()}
-        self.recorded = {n: v for n, v in self.recorded.items() if n not in (overrides or {})}
-        given = self.recorded | dict(overrides or {})
-        parser.update({"bundle_root": str(configs.parent), "device": str(self.device), **given})
         self.overrides = dict(overrides or {})
+        recorded = {} if ckpt is None else recorded_settings(ckpt)
+        missing = {name: value for name, value in recorded.items() if name not in self.overrides}
+        self.recorded = {name: value for name, value in missing.items() if name.partition("#")[0] in parser.get()}
+        given = self.recorded | self.overrides
+        parser.update({"bundle_root": str(configs.parent), "device": str(self.device), **given})
         self.tta = tta
         self._turn = threading.Lock()
         try:

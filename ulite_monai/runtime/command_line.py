@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import difflib
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+
+from monai.bundle import ConfigParser
 
 from ulite_monai.errors import InputError
 
@@ -60,9 +60,9 @@ def _files(text: str) -> list[str]:
 
 
 def _ids(file: str) -> set[str]:
-    """The ids on the first level of a JSON file; none where it isn't one that can be read."""
+    """The ids on the first level of a JSON or YAML file; none where it isn't one that can be read."""
     try:
-        content = json.loads(Path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = ConfigParser.load_config_file(file)
+    except (OSError, ValueError, ImportError):  # YAML needs its package
         return set()
     return {name.lstrip("+").replace("::", "#").partition("#")[0] for name in content}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from ulite_monai.errors import InputError
-from ulite_monai.io.cases import IMAGE_SUFFIXES, case_items, find_labelled_cases
+from ulite_monai.io.cases import IMAGE_SUFFIXES, case_items, find_labelled_cases, first_image
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.preflight import check_items
 
@@ -88,7 +88,7 @@ def require_usable(
     if instances and len(labels) != 1:
         raise InputError(f"this bundle tells one class from the background, but labels are {list(labels)}; give one.")
     for item in items:
-        path = str(item["image"][0] if isinstance(item["image"], list | tuple) else item["image"])
+        path = first_image(item)
         if path.lower().endswith(IMAGE_SUFFIXES) != instances:
             kinds = ("2D images (PNG, JPEG, TIFF)", "volumes")
             raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import statistics
@@ -11,6 +12,7 @@ from typing import Any
 import nibabel as nib
 import torch
 
+from ulite_monai.io.cases import first_image
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import spacing_of
 from ulite_monai.runtime.memory import free_memory
@@ -33,7 +35,7 @@ def typical_voxels(items: Sequence[Mapping[str, Any]], spacing: Sequence[float])
         spacing: mm along each axis.
     """
     step = max(1, math.ceil(len(items) / LOOKED_AT))
-    return statistics.median([_cubic_mm(item) for item in items[::step]] or [0.0]) / math.prod(spacing)
+    return statistics.median([_cubic_mm(first_image(item)) for item in items[::step]] or [0.0]) / math.prod(spacing)
 
 
 def foreground_share(items: Sequence[Mapping[str, Any]], spacing: Sequence[float], patch_size: Sequence[int]) -> float:
@@ -67,8 +69,8 @@ def cache_rate(items: Sequence[Mapping[str, Any]], spacing: Sequence[float], cha
     return rate
 
 
-def _cubic_mm(item: Mapping[str, Any]) -> float:
-    path = str(item["image"][0] if isinstance(item["image"], list | tuple) else item["image"])
+@functools.lru_cache  # asked of the same file by both, and some formats are read whole for it
+def _cubic_mm(path: str) -> float:
     if path.lower().endswith((".nii", ".nii.gz")):  # their header is enough
         image: Any = nib.load(path)
         return math.prod(image.shape[:3]) * math.prod(spacing_of(image.affine))
