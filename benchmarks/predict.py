@@ -1,9 +1,10 @@
 """Whole files in to masks out: `ulite predict`, a plain MONAI pipeline, and nnU-Net's predictor, interleaved.
 
-    python -m benchmarks.predict [--rounds 3] [--nnunet PYTHON] [--sizes 256x256x150 512x512x300]
+    python -m benchmarks.predict [--rounds 3] [--nnunet PYTHON] [--sizes 256x256x150 512x512x300] [--max-memory 6e8]
 
 Each run is a process of its own, imports included, on two threads or as many as `--threads` says. The pipeline is
-that of MONAI's spleen bundle: UNet, windows of 96 voxels, overlap 0.5, in PyTorch. nnU-Net runs where PYTHON is an
+that of MONAI's spleen bundle, with as many classes as ours (two and the background): UNet, windows of 96 voxels,
+overlap 0.5, in PyTorch. nnU-Net runs where PYTHON is an
 interpreter that has nnunetv2 (its own environment: `pip install torch==2.13.0 nnunetv2`), with the plan that its
 planner makes for the volume, random weights and no mirroring; for volumes above `--whole` voxels a few of its tiles
 are timed and the rest are extrapolated from them, which the table says.
@@ -28,7 +29,12 @@ import numpy as np
 from benchmarks.machine import copy_bandwidth, machine, peak_megabytes
 
 ROOT = Path(__file__).resolve().parents[1]
-LABEL = {"ulite": "`ulite predict`", "plain": "plain MONAI pipeline", "nnunet": "nnU-Net v2"}
+LABEL = {
+    "ulite": "`ulite predict`",
+    "limited": "the same, the network limited",
+    "plain": "plain MONAI pipeline",
+    "nnunet": "nnU-Net v2",
+}
 
 
 def main() -> None:
@@ -39,10 +45,12 @@ def main() -> None:
     parser.add_argument("--nnunet", help="the interpreter of an environment with nnunetv2")
     parser.add_argument("--whole", type=int, default=20_000_000, help="voxels up to which nnU-Net runs all tiles")
     parser.add_argument("--tiles", type=int, default=3, help="tiles that are timed of larger volumes")
+    parser.add_argument("--max-memory", default="6e8", help="bytes that the network may take in the limited run")
     parser.add_argument("--run", nargs=3, metavar=("METHOD", "IMAGE", "MASK"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
-        print(json.dumps(RUNS[options.run[0]](Path(options.run[1]), Path(options.run[2]))))
+        method, image, mask = options.run[0], *map(Path, options.run[1:])
+        print(json.dumps(run_plain(image, mask) if method == "plain" else run_ulite(image, mask, method, options)))
         return
     print(f"{machine(options.threads)}; {options.rounds} rounds, medians; copying: {copy_bandwidth():.1f} GiB/s")
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +60,7 @@ def main() -> None:
 
 def print_table(size: str, folder: Path, options: argparse.Namespace) -> None:
     image = write_volume(tuple(map(int, size.split("x"))), folder / f"{size}.nii.gz")
-    methods = ["ulite", "plain", *(["nnunet"] if options.nnunet else [])]
+    methods = ["ulite", "limited", "plain", *(["nnunet"] if options.nnunet else [])]
     if options.nnunet:
         command = [options.nnunet, str(ROOT / "benchmarks/nnunet_predict.py"), "plan", str(image), str(folder / size)]
         subprocess.run(command, check=True, capture_output=True)
@@ -84,6 +92,7 @@ def run(method: str, image: Path, folder: Path, options: argparse.Namespace) -> 
     mask = folder / "mask.nii.gz"
     mask.unlink(missing_ok=True)
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.predict", "--run", method, str(image), str(mask)]
+    command += ["--max-memory", options.max_memory]
     partly = False
     if method == "nnunet":
         plan = str(image).removesuffix(".nii.gz")
@@ -105,10 +114,11 @@ def run(method: str, image: Path, folder: Path, options: argparse.Namespace) -> 
     return {"seconds": seconds, "peak": report["peak"], "note": note}
 
 
-def run_ulite(image: Path, mask: Path) -> dict:
+def run_ulite(image: Path, mask: Path, method: str, options: argparse.Namespace) -> dict:
     from ulite_monai.cli import app
 
-    app(["predict", "-i", str(image), "-o", str(mask), "--force"], standalone_mode=False)
+    limit = ["--set", f"max_memory={options.max_memory}"] if method == "limited" else []
+    app(["predict", "-i", str(image), "-o", str(mask), "--force", *limit], standalone_mode=False)
     return {"peak": peak_megabytes()}
 
 
@@ -119,7 +129,7 @@ def run_plain(image: Path, mask: Path) -> dict:
     from monai.networks.nets import UNet
 
     torch.manual_seed(0)
-    network = UNet(3, 1, 2, channels=(16, 32, 64, 128, 256), strides=(2, 2, 2, 2), num_res_units=2, norm="batch")
+    network = UNet(3, 1, 3, channels=(16, 32, 64, 128, 256), strides=(2, 2, 2, 2), num_res_units=2, norm="batch")
     preprocessing = transforms.Compose(
         [
             transforms.LoadImaged("image"),
@@ -146,9 +156,6 @@ def run_plain(image: Path, mask: Path) -> dict:
     written = mask.with_name(f"{image.name.removesuffix('.nii.gz')}_trans.nii.gz")
     written.rename(mask.with_name(f"{name}.nii.gz"))
     return {"peak": peak_megabytes()}
-
-
-RUNS = {"ulite": run_ulite, "plain": run_plain}
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from ulite_monai.io.finite import NonFinite
 from ulite_monai.runtime.process import choose_device, is_true
 from ulite_monai.runtime.recorded import recorded_settings
 from ulite_monai.runtime.weights import load_network
-from ulite_monai.transforms import LoadVolumed
+from ulite_monai.transforms import LabelsOnInputGridd, LoadVolumed
 
 __all__ = ["Segmentation", "Segmenter"]
 
@@ -181,8 +181,10 @@ class Segmenter:
         data["pred"] = MetaTensor(logits[0].float(), meta=image.meta, applied_operations=image.applied_operations)
         probabilities = None
         for step in self.postprocessing:
-            if with_probabilities and isinstance(step, AsDiscreted):
-                probabilities = np.asarray(data["pred"].as_tensor().cpu(), dtype=np.float32)
+            if with_probabilities and isinstance(step, LabelsOnInputGridd):
+                probabilities = _as_float32(step.probabilities(data)["pred"])
+            elif with_probabilities and isinstance(step, AsDiscreted):
+                probabilities = _as_float32(data["pred"])
             data = step(data)
         mask = np.asarray(data["pred"][0].as_tensor().cpu()).astype(np.uint8)
         return Segmentation(mask, data["pred"].meta, probabilities, inference)
@@ -196,6 +198,10 @@ class Segmenter:
 
     def _flipped(self, image: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
         return self.inferer(image.flip(*axes), self.network).flip(*axes) if axes else self.inferer(image, self.network)
+
+
+def _as_float32(values: MetaTensor) -> np.ndarray:
+    return np.asarray(values.as_tensor().cpu(), dtype=np.float32)
 
 
 def _read_metadata(configs: Path) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from ulite_monai.transforms.argmax import ArgMaxd
 from ulite_monai.transforms.foreground import above_background
+from ulite_monai.transforms.labels_on_input_grid import LabelsOnInputGridd
 from ulite_monai.transforms.load_volume import LoadVolumed
 from ulite_monai.transforms.save_segmentation import SaveSegmentationd
 from ulite_monai.transforms.spacing import SpacingOfKeysd
 
-__all__ = ["ArgMaxd", "LoadVolumed", "SaveSegmentationd", "SpacingOfKeysd", "above_background"]
+__all__ = ["ArgMaxd", "LabelsOnInputGridd", "LoadVolumed", "SaveSegmentationd", "SpacingOfKeysd", "above_background"]

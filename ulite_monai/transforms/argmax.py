@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import torch
 from monai.config import KeysCollection
 from monai.transforms import AsDiscreted
 
@@ -26,5 +27,11 @@ class ArgMaxd(AsDiscreted):
         """Replaces each tensor by its largest channel's number, the first of equal ones: float32, `(1, *spatial)`."""
         labelled = dict(data)
         for key in self.key_iterator(labelled):
-            labelled[key] = labelled[key].max(dim=0, keepdim=True).indices.float()
+            labelled[key] = _largest_channel(labelled[key])
         return labelled
+
+
+def _largest_channel(values: torch.Tensor) -> torch.Tensor:
+    """By slabs, because `max` returns the values, too, and eight bytes for each number."""
+    number = torch.uint8 if values.shape[0] <= 256 else torch.int16
+    return torch.cat([slab.max(dim=0, keepdim=True).indices.to(number) for slab in values.split(16, dim=1)], 1).float()

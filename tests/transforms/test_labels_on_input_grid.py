@@ -1,0 +1,90 @@
+"""Labels as MONAI's softmax, inversion and argmax give them, with one channel on the way back where that is exact."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Activationsd, AsDiscreted, Compose, CropForegroundd, Invertd, Orientationd
+
+from ulite_monai.transforms import LabelsOnInputGridd, LoadVolumed, SpacingOfKeysd
+
+AXES = (("L", "R"), ("P", "A"), ("I", "S"))
+
+
+def chain(spacing, cropped=False):
+    crop = [CropForegroundd("image", "image", margin=1, allow_smaller=True)] if cropped else []
+    return Compose(
+        [
+            LoadVolumed("image"),
+            Orientationd("image", axcodes="RAS", labels=AXES),
+            SpacingOfKeysd("image", spacing, mode="bilinear"),
+            *crop,
+        ]
+    )
+
+
+def prepared(tmp_path, affine, spacing, cropped=False):
+    values = np.zeros((12, 10, 9), dtype=np.float32)
+    values[2:9, 3:8, 2:7] = np.random.default_rng(0).random((7, 5, 5)) + 1
+    nib.save(nib.Nifti1Image(values, affine), tmp_path / "a.nii.gz")
+    preprocessing = chain(spacing, cropped)
+    data = preprocessing({"image": str(tmp_path / "a.nii.gz")})
+    image = data["image"]
+    logits = torch.randn((4, *image.shape[1:]), generator=torch.Generator().manual_seed(0))
+    data["pred"] = MetaTensor(logits, meta=image.meta, applied_operations=image.applied_operations)
+    return preprocessing, data
+
+
+def by_monai(preprocessing, data):
+    softmax = Activationsd("pred", softmax=True)
+    back = Invertd("pred", preprocessing, "image", nearest_interp=False, to_tensor=True, device="cpu")
+    probabilities = back(softmax(data))
+    return probabilities["pred"], AsDiscreted("pred", argmax=True)(probabilities)["pred"]
+
+
+TURNED = np.array([[0, 0, -2.0, 7], [1.0, 0, 0, -3], [0, -1.5, 0, 5], [0, 0, 0, 1]])
+OBLIQUE = np.array([[0.96, 0.28, 0, 3], [-0.28, 0.96, 0, 1], [0, 0, 1.2, 0], [0, 0, 0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("affine", "spacing", "cropped", "channels"),
+    [
+        (np.diag([-1.0, 1, -1, 1]), (1, 1, 1), False, 1),
+        (TURNED, (2, 1, 1.5), True, 1),
+        (OBLIQUE, (1, 1, 1.2), False, 1),
+        (TURNED, (1, 1, 1), False, 4),
+        (TURNED, (4, 2, 3), True, 4),  # every second voxel: whole numbers, but other voxels
+        (np.diag([1.0, 1, 1.002, 1]), (1, 1, 1), False, 4),
+    ],
+)
+def test_labels_are_those_of_monai_and_one_channel_goes_back_where_it_can(
+    tmp_path, monkeypatch, affine, spacing, cropped, channels
+):
+    preprocessing, data = prepared(tmp_path, affine, spacing, cropped)
+    probabilities, labels = by_monai(preprocessing, data)
+    step = LabelsOnInputGridd("pred", preprocessing, "image")
+    sent = []
+    turn_back = Orientationd.inverse
+    monkeypatch.setattr(Orientationd, "inverse", lambda self, d: sent.append(len(d["image"])) or turn_back(self, d))
+    ours = step(data)["pred"]
+    assert sent == [channels]
+    assert torch.equal(ours.as_tensor(), labels.as_tensor()) and ours.dtype == torch.float32
+    assert ours.shape == (1, 12, 10, 9) and np.allclose(ours.affine, affine, atol=1e-12)
+    assert torch.allclose(step.probabilities(data)["pred"].as_tensor(), probabilities.as_tensor(), atol=1e-6)
+
+
+def test_a_label_never_lies_between_two(tmp_path):
+    """MONAI takes affines that differ by less than a thousandth for the same grid."""
+    for size in (1.0005, 1.00002, 1 + 5e-6):
+        preprocessing, data = prepared(tmp_path, np.diag([size, 1, 1, 1.0]), (1, 1, 1))
+        labels = LabelsOnInputGridd("pred", preprocessing, "image")(data)["pred"]
+        assert set(labels.unique().tolist()) <= {0.0, 1.0, 2.0, 3.0}
+
+
+def test_what_isnt_there_may_be_missing(tmp_path):
+    preprocessing, data = prepared(tmp_path, np.eye(4), (1, 1, 1))
+    del data["pred"]
+    assert LabelsOnInputGridd("pred", preprocessing, "image", allow_missing_keys=True)(data) == data
+    with pytest.raises(KeyError):
+        LabelsOnInputGridd("pred", preprocessing, "image")(data)

@@ -1,0 +1,69 @@
+"""From logits to labels on the input's grid, in the order that takes the least memory."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import Invertd, InvertibleTransform, MapTransform
+from monai.utils import ensure_tuple_rep
+
+from ulite_monai.transforms.argmax import ArgMaxd
+
+__all__ = ["LabelsOnInputGridd"]
+
+
+class LabelsOnInputGridd(MapTransform):
+    """Softmax, the inverse of the preprocessing, and the class with the largest probability.
+
+    Where the preprocessing only turned, flipped and cropped the image, the class is taken first: the labels are the
+    same, and one channel goes back instead of one for each class. Where it resampled the image, the probabilities of
+    all classes go back, because labels can't be interpolated.
+
+    Args:
+        keys: logits `(classes, *spatial)` on the grid of the preprocessed image.
+        transform: the preprocessing.
+        orig_keys: the preprocessed image.
+        allow_missing_keys: don't raise when a key is missing. Defaults to False.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        transform: InvertibleTransform,
+        orig_keys: KeysCollection,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.orig_keys = ensure_tuple_rep(orig_keys, len(self.keys))
+        common: dict[str, Any] = {"device": "cpu", "allow_missing_keys": allow_missing_keys}
+        self._labels_back = Invertd(keys, transform, orig_keys, nearest_interp=True, **common)
+        self._probabilities_back = Invertd(keys, transform, orig_keys, nearest_interp=False, **common)
+        self._argmax = ArgMaxd(keys, allow_missing_keys)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Any, Any]:
+        """Replaces the logits by labels on the input's grid: float32, `(1, *spatial)`."""
+        if any(_resampled(data[key]) for key in self.orig_keys if key in data):
+            return self._argmax(self.probabilities(data))
+        return self._labels_back(self._argmax(data))
+
+    def probabilities(self, data: Mapping[Hashable, Any]) -> dict[Any, Any]:
+        """Replaces the logits by the classes' probabilities on the input's grid: float32, `(classes, *spatial)`."""
+        softened = dict(data)
+        for key in self.key_iterator(softened):
+            softened[key] = torch.softmax(softened[key], dim=0)
+        return self._probabilities_back(softened)
+
+
+def _resampled(image: MetaTensor) -> bool:
+    """Whether the image's grid is another than the file's, turned, flipped or cropped."""
+    original, affine = (np.asarray(a, dtype=np.float64) for a in (image.meta["original_affine"], image.affine))
+    to_original = np.linalg.solve(original, affine)
+    whole = np.round(to_original)
+    steps = np.abs(whole[:-1, :-1])
+    one_to_one = (steps.sum(axis=0) == 1).all() and (steps.sum(axis=1) == 1).all()
+    return not (one_to_one and np.allclose(to_original, whole, rtol=0, atol=1e-5))
