@@ -13,6 +13,7 @@ from ulite_monai.errors import InputError, reason
 from ulite_monai.networks.fuse import fuse
 from ulite_monai.networks.ulite import ULite
 from ulite_monai.runtime.memory import bytes_per_voxel
+from ulite_monai.runtime.pieces import in_pieces, voxels_at_once
 
 __all__ = ["ENGINES", "PRECISIONS", "TorchNetwork", "choose_engine", "compile_network"]
 
@@ -114,6 +115,7 @@ class TorchNetwork(nn.Module):
         self.network = fuse(network) if isinstance(network, ULite) else copy.deepcopy(network)
         self.network.eval().requires_grad_(False).to(device)
         self.bytes_per_voxel = bytes_per_voxel(network, "fused")
+        self.voxels_at_once = voxels_at_once(network, device, "fused")
         _make_channels_last(self.network)
         self.device_type = device.type
         self.precision = precision
@@ -124,7 +126,7 @@ class TorchNetwork(nn.Module):
         dtype = PRECISIONS[self.precision]
         enabled = dtype != torch.float32
         with torch.autocast(self.device_type, dtype=dtype if enabled else None, enabled=enabled):
-            return self.network(x).float()
+            return in_pieces(self.network, x, self.voxels_at_once).float()
 
 
 def _make_channels_last(network: nn.Module) -> None:

@@ -14,6 +14,7 @@ from ulite_monai.networks.ulite import ULite
 from ulite_monai.runtime.memory import bytes_per_voxel
 from ulite_monai.runtime.openvino_cache import cached_model
 from ulite_monai.runtime.openvino_convert import convert_at_shape, convert_fused
+from ulite_monai.runtime.pieces import in_pieces, voxels_at_once
 
 if TYPE_CHECKING:
     import openvino
@@ -46,6 +47,7 @@ class OpenVINONetwork(nn.Module):
         self.precision = precision
         compiler = _Compiler(precision, threads)
         self.bytes_per_voxel = bytes_per_voxel(network, "openvino")
+        self.voxels_at_once = voxels_at_once(network, "cpu", "openvino")
         self._requests: _Requests
         if isinstance(network, ULite):
             fused = fuse(network).cpu().float()
@@ -57,9 +59,11 @@ class OpenVINONetwork(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Float32 logits of images ``(batch, in_channels, *spatial)``, on the device of the images."""
         plain = x.detach().as_subclass(torch.Tensor).to("cpu", torch.float32).contiguous()
-        request = self._requests.for_input(plain)
-        logits = request.infer({0: plain.numpy()}, share_inputs=True)[0]
-        return torch.from_numpy(logits).to(x.device)
+        return in_pieces(self._infer, plain, self.voxels_at_once).to(x.device)
+
+    def _infer(self, x: torch.Tensor) -> torch.Tensor:
+        request = self._requests.for_input(x)
+        return torch.from_numpy(request.infer({0: x.numpy()}, share_inputs=True)[0])
 
     def release_memory(self) -> None:
         """Give back what the last input took; the next one takes it anew."""
