@@ -72,8 +72,8 @@ ULITE_ROWS = ("literal", "literal channels-last", "eager", "fused", "OpenVINO", 
 ROWS = [
     *(("ULite", how) for how in ULITE_ROWS),
     *((SHIPPED, how) for how in ULITE_ROWS[2:]),
-    *((name, how) for name in OTHERS for how in ("eager", "OpenVINO") if (name, how) != ("SwinUNETR", "OpenVINO")),
-]  # SwinUNETR's windows depend on the size, which a traced model doesn't follow
+    *((name, how) for name in OTHERS for how in ("eager", "OpenVINO")),
+]
 
 
 def make_row(name: str, how: str, shape: tuple[int, ...], threads: int) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from monai.networks.nets import BasicUNet
+from monai.networks.nets import BasicUNet, SwinUNETR
 from torch import nn
 
 from ulite_monai.errors import InputError
@@ -119,6 +119,18 @@ def test_another_network_is_converted_for_each_shape() -> None:
     compiled = compile_network(network, "cpu", "openvino")
     for sizes in ((32, 32, 32), (35, 33, 37)):  # its trace for one of these is wrong for the other
         assert difference(network, compiled, 1, 1, *sizes) <= 1e-4
+
+
+@pytest.mark.slow
+def test_a_network_whose_trace_openvino_misreads_is_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("einops")
+    exported = []
+    export = openvino_convert._export
+    monkeypatch.setattr(openvino_convert, "_export", lambda *args: exported.append(1) or export(*args))
+    torch.manual_seed(0)
+    network = SwinUNETR(1, 2, feature_size=12, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1), spatial_dims=2).eval()
+    assert difference(network, compile_network(network, "cpu", "openvino"), 1, 1, 64, 64) <= 1e-4
+    assert exported
 
 
 def test_a_wrong_conversion_is_refused() -> None:

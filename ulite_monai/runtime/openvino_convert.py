@@ -66,9 +66,21 @@ def convert_at_shape(network: nn.Module, x: torch.Tensor) -> openvino.Model:
         model = _trace(network, x)
     finally:
         hook.remove()
-    model.reshape(list(x.shape))
+    try:
+        model.reshape(list(x.shape))
+    except RuntimeError:  # a trace computes sizes anew, which the converter gets wrong for Swin's windows
+        model = _export(network, x)
     _require_same_logits(model, x, outputs[-1], ALLOWED_OF_OTHERS)
     return model
+
+
+def _export(network: nn.Module, x: torch.Tensor) -> openvino.Model:
+    """By torch.export, whose sizes are numbers: slower to make than a trace."""
+    import openvino
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return openvino.convert_model(torch.export.export(network, (x,), strict=False))
 
 
 @torch.no_grad()
