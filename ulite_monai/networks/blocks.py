@@ -30,6 +30,7 @@ class AxialDepthwise(nn.Module):
     def __init__(self, spatial_dims: int, channels: int, kernel_size: Sequence[int], dilation: int = 1) -> None:
         super().__init__()
         self.spatial_dims = spatial_dims
+        self.dilation = dilation
         self.convs = nn.ModuleList()
         for axis, size in enumerate(kernel_size):
             kernel = [1] * spatial_dims
@@ -45,12 +46,22 @@ class AxialDepthwise(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Shape ``(batch, channels, *spatial)`` in and out."""
         if not torch.jit.is_scripting():
+            if self.dilation > 1 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+                return self._forward_in_float32(x)
             if self.spatial_dims == 3 and self.training and x.device.type == "cpu" and torch.is_grad_enabled():
                 return self._forward_on_planes(x)
         out = x
         for conv in self.convs:
             out = out + conv(x)
         return out
+
+    @torch.jit.unused
+    def _forward_in_float32(self, x: torch.Tensor) -> torch.Tensor:
+        # On a CPU that computes in bfloat16, PyTorch 2.13's gradient of a dilated depthwise convolution in 2D is
+        # whatever the memory held before, where rows have 29 voxels or more. These convolutions are on the coarsest
+        # grid alone, so float32 costs next to nothing.
+        with torch.autocast("cpu", enabled=False):
+            return self(x.float())
 
     @torch.jit.unused
     def _forward_on_planes(self, x: torch.Tensor) -> torch.Tensor:
@@ -69,7 +80,7 @@ class AxialDepthwise(nn.Module):
                 conv.weight.reshape((c, 1, 1, size) if axis == 2 else (c, 1, size, 1)),
                 conv.bias,
                 padding=(0, reach) if axis == 2 else (reach, 0),
-                dilation=conv.dilation[0],
+                dilation=self.dilation,
                 groups=c,
             )
             out = out + filtered.permute(0, 2, 3, 1).reshape(n, d, h, w, c)
