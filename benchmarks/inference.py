@@ -27,7 +27,6 @@ from benchmarks.literal import LiteralULite
 from benchmarks.machine import copy_bandwidth, machine, peak_megabytes
 from ulite_monai.bundles import find_bundle
 from ulite_monai.networks import ULite
-from ulite_monai.networks.fuse import fuse
 from ulite_monai.runtime.engines import compile_network
 from ulite_monai.runtime.openvino_engine import CALLS_BEFORE_A_MODEL_OF_ITS_OWN
 
@@ -86,7 +85,7 @@ def make_row(name: str, how: str, shape: tuple[int, ...], threads: int) -> Calla
     if how.endswith("channels-last"):
         network = network.to(memory_format=layout)  # type: ignore[call-overload]
     if how == "fused":
-        network = fuse(network)  # type: ignore[arg-type]
+        network = compile_network(network, "cpu", "torch", "float32", threads)
     if how.startswith("OpenVINO"):
         precision = "bfloat16" if how.endswith("bfloat16") else "float32"
         network = compile_network(network, "cpu", "openvino", precision, threads)

@@ -187,23 +187,30 @@ def test_bfloat16_autocast(network, image, training):
     assert all(p.grad.isfinite().all() for p in network.parameters())
 
 
+@pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("dims", "size"), [(2, (320, 320)), (3, (40, 56, 40))])
-def test_gradients_in_bfloat16_hold_nothing_of_what_memory_held(dims, size):
+def test_gradients_in_bfloat16_hold_nothing_of_what_memory_held(dims, size, weights):
     """Rows of 40 voxels, and of 5x7, at the bottleneck, where the gradients of dilated kernels were garbage."""
     torch.manual_seed(0)
-    network = ULite(dims, 1, 2, features=(8, 16, 32, 64)).train()
+    exact = ULite(dims, 1, 2, features=(8, 16, 32, 64)).train()
     image = torch.randn(2, 1, *size)
     gradients = []
-    for enabled in (False, True):
-        network.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            logits = network(image).float()
+    for network, dtype in ((exact, torch.float32), (copy.deepcopy(exact).to(weights), weights)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=network is not exact and weights == torch.float32):
+            logits = network(image.to(dtype)).float()
         for power in range(8, 22):  # freed memory that is handed out again
             [torch.full((2**power,), torch.nan) for _ in range(4)]
         logits.square().mean().backward()
         gradients.append([conv.weight.grad.clone() for dw in network.bottleneck.dws for conv in dw.convs])
-    for exact, found in zip(*gradients, strict=True):
-        assert (found - exact).abs().max() < 0.1 * exact.abs().max()
+    for expected, found in zip(*gradients, strict=True):
+        assert (found - expected).abs().max() < 0.1 * expected.abs().max()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_bfloat16_weights_take_float32_images_under_autocast(training):
+    network = ULite(2, 1, 2, features=SMALL).to(torch.bfloat16).train(training)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert network(torch.randn(2, 1, 16, 20)).isfinite().all()
 
 
 @pytest.mark.slow

@@ -74,12 +74,31 @@ def test_labels_are_those_of_monai_and_one_channel_goes_back_where_it_can(
     assert torch.allclose(step.probabilities(data)["pred"].as_tensor(), probabilities.as_tensor(), atol=1e-6)
 
 
-def test_a_label_never_lies_between_two(tmp_path):
-    """MONAI takes affines that differ by less than a thousandth for the same grid."""
-    for size in (1.0005, 1.00002, 1 + 5e-6):
-        preprocessing, data = prepared(tmp_path, np.diag([size, 1, 1, 1.0]), (1, 1, 1))
-        labels = LabelsOnInputGridd("pred", preprocessing, "image")(data)["pred"]
-        assert set(labels.unique().tolist()) <= {0.0, 1.0, 2.0, 3.0}
+def test_labels_are_never_interpolated(tmp_path, monkeypatch):
+    """Even if a resampled image were taken for one that was only turned."""
+    preprocessing, data = prepared(tmp_path, np.diag([1.7, 1, 1, 1.0]), (1, 1, 1))
+    monkeypatch.setattr("ulite_monai.transforms.labels_on_input_grid._resampled", lambda image: False)
+    labels = LabelsOnInputGridd("pred", preprocessing, "image")(data)["pred"]
+    assert set(labels.unique().tolist()) == {0.0, 1.0, 2.0, 3.0} and labels.shape == (1, 12, 10, 9)
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (1.3, 1, 1)])
+def test_logits_may_come_without_metadata(tmp_path, spacing):
+    """As compiled networks give them in MONAI's engines."""
+    preprocessing, data = prepared(tmp_path, np.diag([-1.0, 1, -1, 1]), spacing)
+    step = LabelsOnInputGridd("pred", preprocessing, "image")
+    expected = step(data)["pred"], step.probabilities(data)["pred"]
+    plain = data | {"pred": data["pred"].as_tensor()}
+    for ours, theirs in zip((step(plain)["pred"], step.probabilities(plain)["pred"]), expected, strict=True):
+        assert torch.equal(ours.as_tensor(), theirs.as_tensor()) and torch.equal(ours.affine, theirs.affine)
+    assert type(plain["pred"]) is torch.Tensor
+
+
+def test_an_image_that_doesnt_say_where_it_was_sends_all_classes_back(tmp_path):
+    preprocessing, data = prepared(tmp_path, np.diag([-1.0, 1, 1, 1]), (1, 1, 1))
+    expected = LabelsOnInputGridd("pred", preprocessing, "image")(data)["pred"]
+    del data["image"].meta["original_affine"]
+    assert torch.equal(LabelsOnInputGridd("pred", preprocessing, "image")(data)["pred"], expected)
 
 
 def test_what_isnt_there_may_be_missing(tmp_path):

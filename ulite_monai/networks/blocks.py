@@ -46,7 +46,7 @@ class AxialDepthwise(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Shape ``(batch, channels, *spatial)`` in and out."""
         if not torch.jit.is_scripting():
-            if self.dilation > 1 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            if self.dilation > 1 and x.device.type == "cpu" and _in_bfloat16(x):
                 return self._forward_in_float32(x)
             if self.spatial_dims == 3 and self.training and x.device.type == "cpu" and torch.is_grad_enabled():
                 return self._forward_on_planes(x)
@@ -60,8 +60,16 @@ class AxialDepthwise(nn.Module):
         # On a CPU that computes in bfloat16, PyTorch 2.13's gradient of a dilated depthwise convolution in 2D is
         # whatever the memory held before, where rows have 29 voxels or more. These convolutions are on the coarsest
         # grid alone, so float32 costs next to nothing.
+        convs: list[Any] = list(self.convs)
+        own = convs[0].weight.dtype
+        x = x.to(torch.promote_types(own, torch.float32))
         with torch.autocast("cpu", enabled=False):
-            return self(x.float())
+            if self.spatial_dims == 3 and self.training and torch.is_grad_enabled():
+                return self._forward_on_planes(x).to(own)
+            out = x
+            for conv in convs:
+                out = out + conv._conv_forward(x, conv.weight.to(x.dtype), conv.bias.to(x.dtype))
+            return out.to(own)
 
     @torch.jit.unused
     def _forward_on_planes(self, x: torch.Tensor) -> torch.Tensor:
@@ -77,14 +85,19 @@ class AxialDepthwise(nn.Module):
             size, reach = conv.kernel_size[axis], conv.padding[axis]
             filtered = F.conv2d(
                 view.permute(0, 3, 1, 2),
-                conv.weight.reshape((c, 1, 1, size) if axis == 2 else (c, 1, size, 1)),
-                conv.bias,
+                conv.weight.to(x.dtype).reshape((c, 1, 1, size) if axis == 2 else (c, 1, size, 1)),
+                conv.bias.to(x.dtype),
                 padding=(0, reach) if axis == 2 else (reach, 0),
                 dilation=self.dilation,
                 groups=c,
             )
             out = out + filtered.permute(0, 2, 3, 1).reshape(n, d, h, w, c)
         return out.permute(0, 4, 1, 2, 3)
+
+
+@torch.jit.unused
+def _in_bfloat16(x: torch.Tensor) -> bool:
+    return x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
 
 
 class EncoderBlock(nn.Module):

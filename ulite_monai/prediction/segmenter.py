@@ -182,9 +182,10 @@ class Segmenter:
         probabilities = None
         for step in self.postprocessing:
             if with_probabilities and isinstance(step, LabelsOnInputGridd):
-                probabilities = _as_float32(step.probabilities(data)["pred"])
-            elif with_probabilities and isinstance(step, AsDiscreted):
-                probabilities = _as_float32(data["pred"])
+                data = step.probabilities(data)
+                step = step.argmax
+            if with_probabilities and isinstance(step, AsDiscreted):
+                probabilities = np.asarray(data["pred"].as_tensor().cpu(), dtype=np.float32)
             data = step(data)
         mask = np.asarray(data["pred"][0].as_tensor().cpu()).astype(np.uint8)
         return Segmentation(mask, data["pred"].meta, probabilities, inference)
@@ -198,10 +199,6 @@ class Segmenter:
 
     def _flipped(self, image: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
         return self.inferer(image.flip(*axes), self.network).flip(*axes) if axes else self.inferer(image, self.network)
-
-
-def _as_float32(values: MetaTensor) -> np.ndarray:
-    return np.asarray(values.as_tensor().cpu(), dtype=np.float32)
 
 
 def _read_metadata(configs: Path) -> dict[str, Any]:

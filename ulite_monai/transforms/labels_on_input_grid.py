@@ -10,7 +10,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import Invertd, InvertibleTransform, MapTransform
-from monai.utils import ensure_tuple_rep
+from monai.utils import convert_to_tensor, ensure_tuple_rep
 
 from ulite_monai.transforms.argmax import ArgMaxd
 
@@ -21,11 +21,11 @@ class LabelsOnInputGridd(MapTransform):
     """Softmax, the inverse of the preprocessing, and the class with the largest probability.
 
     Where the preprocessing only turned, flipped and cropped the image, the class is taken first: the labels are the
-    same, and one channel goes back instead of one for each class. Where it resampled the image, the probabilities of
-    all classes go back, because labels can't be interpolated.
+    same, but where classes tie within rounding, and one channel goes back instead of one for each class. Where it
+    resampled the image, the probabilities of all classes go back, because labels can't be interpolated.
 
     Args:
-        keys: logits `(classes, *spatial)` on the grid of the preprocessed image.
+        keys: logits `(classes, *spatial)` on the grid of the preprocessed image; their own metadata may be missing.
         transform: the preprocessing.
         orig_keys: the preprocessed image.
         allow_missing_keys: don't raise when a key is missing. Defaults to False.
@@ -43,24 +43,33 @@ class LabelsOnInputGridd(MapTransform):
         common: dict[str, Any] = {"device": "cpu", "allow_missing_keys": allow_missing_keys}
         self._labels_back = Invertd(keys, transform, orig_keys, nearest_interp=True, **common)
         self._probabilities_back = Invertd(keys, transform, orig_keys, nearest_interp=False, **common)
-        self._argmax = ArgMaxd(keys, allow_missing_keys)
+        self.argmax = ArgMaxd(keys, allow_missing_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Any, Any]:
         """Replaces the logits by labels on the input's grid: float32, `(1, *spatial)`."""
         if any(_resampled(data[key]) for key in self.orig_keys if key in data):
-            return self._argmax(self.probabilities(data))
-        return self._labels_back(self._argmax(data))
+            return self.argmax(self.probabilities(data))
+        return self._labels_back(self.argmax(self._with_metadata(data)))
 
     def probabilities(self, data: Mapping[Hashable, Any]) -> dict[Any, Any]:
         """Replaces the logits by the classes' probabilities on the input's grid: float32, `(classes, *spatial)`."""
-        softened = dict(data)
+        softened = self._with_metadata(data)
         for key in self.key_iterator(softened):
             softened[key] = torch.softmax(softened[key], dim=0)
         return self._probabilities_back(softened)
 
+    def _with_metadata(self, data: Mapping[Hashable, Any]) -> dict[Any, Any]:
+        """`Invertd` turns back what can hold metadata alone, which a compiled network's logits don't."""
+        copied = dict(data)
+        for key in self.key_iterator(copied):
+            copied[key] = convert_to_tensor(copied[key], track_meta=True)
+        return copied
+
 
 def _resampled(image: MetaTensor) -> bool:
     """Whether the image's grid is another than the file's, turned, flipped or cropped."""
+    if "original_affine" not in image.meta:
+        return True
     original, affine = (np.asarray(a, dtype=np.float64) for a in (image.meta["original_affine"], image.affine))
     to_original = np.linalg.solve(original, affine)
     whole = np.round(to_original)
