@@ -62,9 +62,9 @@ def test_windows_when_it_does_not(network):
     ("voxels", "window"),
     [
         (40 * 37 * 33, (40, 37, 33)),
-        (40 * 37 * 33 - 1, (40, 37, 22)),
-        (20 * 37 * 33, (20, 37, 33)),
-        (16 * 37 * 22, (16, 37, 22)),
+        (40 * 37 * 33 - 1, (24, 37, 33)),
+        (20 * 37 * 33, (19, 37, 33)),
+        (16 * 37 * 22, (24, 23, 21)),
         (16 * 16 * 17, (16, 16, 17)),
         (1, (16, 16, 16)),
     ],
@@ -81,7 +81,23 @@ def test_a_window_is_never_wider_than_the_image(network):
     with torch.no_grad():
         VolumeInferer((16, 16, 16), max_memory=16 * 16 * 8 * 1024)(thin, network)
         VolumeInferer((16, 16, 0), max_memory=16 * 16 * 8 * 1024)(thin, network)
-    assert set(network.shapes) == {(1, 16, 16, 7)}
+    assert set(network.shapes) == {(1, 16, 18, 7)}
+
+
+@pytest.mark.parametrize(("limit", "window", "steps"), [(96 * 16, 96, (0, 88, 176)), (34 * 16, 32, (0, 24, 48))])
+def test_larger_windows_have_no_more_voxels_in_common(limit, window, steps):
+    """Eight of sixteen, so eight of ninety-six."""
+    starts = []
+    image = torch.arange(272.0).repeat(1, 1, 16, 1)
+
+    def network(x):
+        starts.append(int(x[0, 0, 0, 0]))
+        return x.clone()
+
+    network.bytes_per_voxel = 1024
+    found = VolumeInferer((16, 16), max_memory=limit * 1024)(image, network)
+    assert tuple(starts[:3]) == steps and starts[-1] == 272 - window
+    torch.testing.assert_close(found, image)
 
 
 def test_windows_that_may_not_grow(network):
@@ -96,14 +112,15 @@ def test_windows_that_may_not_grow(network):
 def test_a_batch_of_windows_fits_too(network):
     with torch.no_grad():
         VolumeInferer((16, 16, 16), sw_batch_size=2, max_memory=20 * 37 * 33 * 1024)(IMAGE, network)
-    assert {shape for shape in network.shapes if shape[0] == 2} == {(2, 16, 19, 33)}  # half of 20 x 37 x 33
+    assert {shape for shape in network.shapes if shape[0] == 2} == {(2, 24, 23, 21)}  # half of 20 x 37 x 33
 
 
 @pytest.mark.parametrize("overlap", [0, 0.25, 0.5, 0.9])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_windows_are_counted(network, overlap, batch):
+@pytest.mark.parametrize("limit", [1, WHOLE - 1])
+def test_windows_are_counted(network, overlap, batch, limit):
     seen = []
-    inferer = VolumeInferer((16, 20, 33), batch, overlap, max_memory=1)
+    inferer = VolumeInferer((16, 20, 33), batch, overlap, max_memory=limit)
     inferer.on_window = lambda *counts: seen.append(counts)
     with torch.no_grad():
         inferer(IMAGE, network)
@@ -130,7 +147,7 @@ def test_slices_that_do_not_fit_run_in_windows(network_of_images):
         found = inferer(IMAGE, local)
         expected = torch.nn.functional.conv3d(IMAGE, local.network.weight[..., None], local.network.bias)
     torch.testing.assert_close(found, expected)
-    assert set(local.shapes) == {(1, 16, 19)} and inferer.last_run == "slices, windows of 16x19 each"
+    assert set(local.shapes) == {(1, 16, 18)} and inferer.last_run == "slices, windows of 16x18 each"
 
 
 def test_the_estimate_is_the_networks_own():
@@ -140,7 +157,7 @@ def test_the_estimate_is_the_networks_own():
         inferer(IMAGE, network)
         assert inferer.last_run == "one pass"
         inferer(IMAGE, lambda x: network(x))  # of which nothing is known
-    assert inferer.last_run == "windows of 16x19x33"  # of a quarter of the voxels
+    assert inferer.last_run == "windows of 24x23x21"  # of a quarter of the voxels
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,8 @@ class VolumeInferer(SlidingWindowInfererAdapt):
         roi_size: the smallest window, one number per axis of the network's input, 0 for the whole axis. It is
             used even where it takes more than `max_memory`.
         sw_batch_size: windows, or slices of a volume, in a batch.
-        overlap: overlap of neighbouring windows, in [0, 1).
+        overlap: overlap of neighbouring windows of `roi_size`, in [0, 1). Larger windows overlap by as many voxels:
+            what a voxel needs around it doesn't grow with the window, and the volume is computed fewer times.
         grow_windows: whether windows may be larger than `roi_size`, up to the whole image. False for a network that
             was trained on patches of about `roi_size` cut from larger images: where its field of view is wider than
             those, it hasn't learnt what the context says, and its masks may get worse with more of it.
@@ -66,8 +67,7 @@ class VolumeInferer(SlidingWindowInfererAdapt):
         if max_memory is not None and (isinstance(max_memory, bool | str) or not max_memory > 0):
             raise InputError(f"max_memory must be a number of bytes above 0, or null, got {max_memory!r}.")
         super().__init__(roi_size, sw_batch_size=sw_batch_size, overlap=overlap, **({"mode": "gaussian"} | kwargs))
-        self.overlap: float = overlap
-        self.smallest_window = tuple(roi_size)
+        self.smallest_window, self.smallest_overlap = tuple(roi_size), overlap
         self.grow_windows = grow_windows
         self.max_memory = max_memory
         self.slice_axis = slice_axis
@@ -88,12 +88,19 @@ class VolumeInferer(SlidingWindowInfererAdapt):
     def _over_image(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         image = tuple(inputs.shape[2:])
         voxels = self._voxels_that_fit(inputs.device, network)
-        if _best_window(self.smallest_window, image, voxels // inputs.shape[0], self.overlap) == image:
+        least = tuple(
+            min(low, size) if low > 0 else size for low, size in zip(self.smallest_window, image, strict=True)
+        )
+        shared = tuple(width - max(1, int(width * (1 - self.smallest_overlap))) for width in least)
+        if _best_window(least, shared, image, voxels // inputs.shape[0]) == image:
             self.last_run = "one pass"
             return network(inputs, *args, **kwargs)
-        self.roi_size = _best_window(self.smallest_window, image, voxels // self.sw_batch_size, self.overlap)
-        self.last_run = f"windows of {_by(self.roi_size)}"
-        windows = inputs.shape[0] * _windows(image, self.roi_size, self.overlap)
+        window = _best_window(least, shared, image, voxels // self.sw_batch_size)
+        self.last_run = f"windows of {_by(window)}"
+        # MONAI's step is the whole part of width * (1 - overlap); the half keeps rounding errors out of it.
+        self.roi_size = window
+        self.overlap = [max(0, common - 0.5) / width for common, width in zip(shared, window, strict=True)]
+        windows = inputs.shape[0] * _windows(image, window, shared)
         counted = self._counted(network, math.ceil(windows / self.sw_batch_size))
         return super().__call__(inputs, counted, *args, **kwargs)
 
@@ -135,32 +142,35 @@ def _half_of(memory: int) -> int:
 
 
 @functools.lru_cache(maxsize=16)  # every slice of a volume asks for the same
-def _best_window(smallest: tuple[int, ...], image: tuple[int, ...], voxels: int, overlap: float) -> tuple[int, ...]:
-    """Of the windows of at least `smallest` and at most `voxels`, those that compute the fewest voxels of the image."""
+def _best_window(
+    least: tuple[int, ...], shared: tuple[int, ...], image: tuple[int, ...], voxels: int
+) -> tuple[int, ...]:
+    """Of the windows of at least `least` and at most `voxels`, those that compute the fewest voxels of the image.
+
+    Neighbours have `shared` voxels of each axis in common.
+    """
     if math.prod(image) <= voxels:
         return image
-    least = [min(low, size) if low > 0 else size for low, size in zip(smallest, image, strict=True)]
-    widths = [_widths(low, size, overlap) for low, size in zip(least, image, strict=True)]
+    widths = [_widths(*of_axis) for of_axis in zip(least, shared, image, strict=True)]
     fitting = [window for window in itertools.product(*widths) if math.prod(window) <= voxels]
     return min(
-        fitting or [tuple(least)],
-        key=lambda window: (_windows(image, window, overlap) * math.prod(window), -math.prod(window)),
+        fitting or [least],
+        key=lambda window: (_windows(image, window, shared) * math.prod(window), -math.prod(window)),
     )
 
 
-def _widths(least: int, size: int, overlap: float) -> list[int]:
+def _widths(least: int, shared: int, size: int) -> list[int]:
     """The narrowest windows that cover an axis by one, two, three, ... of them, and the least that is allowed."""
-    counts = range(1, 1 + _windows([size], [least], overlap))
-    widths = [math.ceil(size / (1 + (count - 1) * (1 - overlap))) for count in counts]
-    widths += [width + 1 for width in widths[1:]]  # the step between windows is a whole number, too
+    counts = range(1, 1 + _windows([size], [least], [shared]))
+    widths = (math.ceil((size + (count - 1) * shared) / count) for count in counts)
     return sorted({least, *(width for width in widths if width > least)})
 
 
-def _windows(image: Sequence[int], window: Sequence[int], overlap: float) -> int:
+def _windows(image: Sequence[int], window: Sequence[int], shared: Sequence[int]) -> int:
     """How many windows MONAI lays over an image."""
-    steps = [max(1, int(width * (1 - overlap))) for width in window]
     return math.prod(
-        1 + math.ceil((size - width) / step) for size, width, step in zip(image, window, steps, strict=True)
+        1 + math.ceil((size - width) / (width - common))
+        for size, width, common in zip(image, window, shared, strict=True)
     )
 
 
