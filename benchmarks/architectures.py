@@ -27,6 +27,7 @@ from monai.inferers import SlidingWindowInferer
 from monai.networks import nets
 from torch import nn
 
+from benchmarks.inference import shipped_options
 from benchmarks.turns import seconds_in_openvino
 from ulite_monai.inferers import VolumeInferer
 from ulite_monai.networks import ULite
@@ -36,7 +37,6 @@ from ulite_monai.training import MixedPrecisionInferer
 
 ULITE: dict[str, Any] = {"features": (16, 32, 64, 128, 256)}
 WIDE = (32, 64, 128, 256, 512)
-SHIPPED: dict[str, Any] = {"stem_stride": 2, "features": (48, 96, 192, 384)}
 # What differs from U-Lite of five levels in patches of 40x56x40, four to a batch.
 NETWORKS: dict[str, dict[str, Any]] = {
     "ulite": {},
@@ -45,7 +45,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "stem 3, first width 8": {"stem_kernel_size": 3, "features": (8, 32, 64, 128, 256)},
     "stem 3, wide": {"stem_kernel_size": 3, "features": WIDE},
     "stride 2, wide": {"stem_stride": 2, "features": WIDE},
-    "stride 2, first width 48": SHIPPED,
+    "stride 2, first width 48": {"stem_stride": 2, "features": (48, 96, 192, 384)},
     "instance norm": {"norm": "instance"},
     "patch 32x48x32": {"patch_size": (32, 48, 32)},
     "MONAI's UNet": {"patch_size": (48, 64, 48)},
@@ -68,7 +68,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "Dice without background": {"loss#include_background": False},
 }
 VARIANTS = {name: {"batch_size": 4} | ULITE | options for name, options in NETWORKS.items()} | {
-    name: SHIPPED | options for name, options in RECIPES.items()
+    name: shipped_options() | options for name, options in RECIPES.items()
 }
 OF_THE_NETWORK = ("features", "norm", "stem_kernel_size", "stem_stride")
 COLUMNS = ("variant", "parameters", "epochs", "steps", "cpu_minutes", "dice_anterior", "dice_posterior", "seconds_96")

@@ -4,10 +4,10 @@
 
 Each run is a process of its own, imports included, on two threads or as many as `--threads` says. The pipeline is
 that of MONAI's spleen bundle, with as many classes as ours (two and the background): UNet, windows of 96 voxels,
-overlap 0.5, in PyTorch. nnU-Net runs where PYTHON is an
-interpreter that has nnunetv2 (its own environment: `pip install torch==2.13.0 nnunetv2`), with the plan that its
-planner makes for the volume, random weights and no mirroring; for volumes above `--whole` voxels a few of its tiles
-are timed and the rest are extrapolated from them, which the table says.
+overlap 0.5, in PyTorch. nnU-Net runs where PYTHON is an interpreter that has nnunetv2 (its own environment:
+`pip install torch==2.13.0 nnunetv2`), with the plan that its planner makes for the volume, random weights and no
+mirroring; for volumes above `--whole` voxels a few of its tiles are timed and the rest are extrapolated from them,
+which the table says.
 """
 
 from __future__ import annotations

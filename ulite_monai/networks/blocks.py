@@ -48,12 +48,16 @@ class AxialDepthwise(nn.Module):
         if not torch.jit.is_scripting():
             if self.dilation > 1 and x.device.type == "cpu" and _in_bfloat16(x):
                 return self._forward_in_float32(x)
-            if self.spatial_dims == 3 and self.training and x.device.type == "cpu" and torch.is_grad_enabled():
+            if self._trains_volumes_on_a_cpu(x):
                 return self._forward_on_planes(x)
         out = x
         for conv in self.convs:
             out = out + conv(x)
         return out
+
+    @torch.jit.unused
+    def _trains_volumes_on_a_cpu(self, x: torch.Tensor) -> bool:
+        return self.spatial_dims == 3 and self.training and x.device.type == "cpu" and torch.is_grad_enabled()
 
     @torch.jit.unused
     def _forward_in_float32(self, x: torch.Tensor) -> torch.Tensor:
@@ -64,7 +68,7 @@ class AxialDepthwise(nn.Module):
         own = convs[0].weight.dtype
         x = x.to(torch.promote_types(own, torch.float32))
         with torch.autocast("cpu", enabled=False):
-            if self.spatial_dims == 3 and self.training and torch.is_grad_enabled():
+            if self._trains_volumes_on_a_cpu(x):
                 return self._forward_on_planes(x).to(own)
             out = x
             for conv in convs:
