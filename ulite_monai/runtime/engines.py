@@ -126,7 +126,7 @@ class TorchNetwork(nn.Module):
         dtype = PRECISIONS[self.precision]
         enabled = dtype != torch.float32
         with torch.autocast(self.device_type, dtype=dtype if enabled else None, enabled=enabled):
-            return in_pieces(self.network, x, self.voxels_at_once).float()
+            return torch.cat([self.network(piece) for piece in in_pieces(x, self.voxels_at_once)]).float()
 
 
 def _make_channels_last(network: nn.Module) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
+import functools
+from collections import OrderedDict, deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -34,6 +36,9 @@ class OpenVINONetwork(nn.Module):
     A ``ULite`` is fused and converted once for all shapes. Any other network is converted anew for each shape of its
     input, because its trace may hold numbers that are true of that shape alone; the last few are kept.
 
+    All threads compute one image. A batch of at least as many images as there are threads is computed a piece each by
+    them, for U-Lite: threads that share no image needn't wait for what another has in its cache.
+
     Args:
         network: of one input and one output; it stays as it is.
         precision: "float32" or "bfloat16". Defaults to "float32".
@@ -45,29 +50,35 @@ class OpenVINONetwork(nn.Module):
     def __init__(self, network: nn.Module, precision: str = "float32", threads: int | None = None) -> None:
         super().__init__()
         self.precision = precision
-        compiler = _Compiler(precision, threads)
         self.bytes_per_voxel = bytes_per_voxel(network, "openvino")
         self.voxels_at_once = voxels_at_once(network, "cpu", "openvino")
         self._requests: _Requests
+        self._side_by_side: _ForAnyShape | None = None
         if isinstance(network, ULite):
-            fused = fuse(network).cpu().float()
-            self._requests = _ForAnyShape(cached_model(fused, convert_fused), compiler)
+            model = cached_model(fuse(network).cpu().float(), convert_fused)
+            self._requests = _ForAnyShape(model, _Compiler(precision, threads))
+            self.threads = self._requests.any_shape.threads
+            if self.threads > 1 and self.voxels_at_once is not None:
+                self._side_by_side = _ForAnyShape(model, _Compiler(precision, self.threads, side_by_side=True))
         else:
-            self._requests = _ForEachShape(copy.deepcopy(network).eval().cpu().float(), compiler)
+            self._requests = _ForEachShape(copy.deepcopy(network).eval().cpu().float(), _Compiler(precision, threads))
 
     @torch.no_grad()
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Float32 logits of images ``(batch, in_channels, *spatial)``, on the device of the images."""
         plain = x.detach().as_subclass(torch.Tensor).to("cpu", torch.float32).contiguous()
-        return in_pieces(self._infer, plain, self.voxels_at_once).to(x.device)
-
-    def _infer(self, x: torch.Tensor) -> torch.Tensor:
-        request = self._requests.for_input(x)
-        return torch.from_numpy(request.infer({0: x.numpy()}, share_inputs=True)[0])
+        if self._side_by_side is not None and self.voxels_at_once is not None and len(plain) >= self.threads:
+            share = len(plain) // self.threads * plain[0, 0].numel()
+            pieces = in_pieces(plain, min(share, self.voxels_at_once // self.threads), equal=True)
+            return torch.cat(self._side_by_side.for_input(pieces[0])(pieces)).to(x.device)
+        pieces = in_pieces(plain, self.voxels_at_once)
+        return torch.cat([self._requests.for_input(piece)([piece])[0] for piece in pieces]).to(x.device)
 
     def release_memory(self) -> None:
         """Give back what the last input took; the next one takes it anew."""
         self._requests.release_memory()
+        if self._side_by_side is not None:
+            self._side_by_side.release_memory()
 
 
 def computes_in_bfloat16() -> bool:
@@ -78,24 +89,52 @@ def computes_in_bfloat16() -> bool:
 
 
 class _Compiler:
-    def __init__(self, precision: str, threads: int | None) -> None:
+    def __init__(self, precision: str, threads: int | None, side_by_side: bool = False) -> None:
         import openvino
 
         self.core = openvino.Core()
+        self.streams = threads if side_by_side and threads is not None else 1
         # Said in full, because OpenVINO's own choice is bfloat16 where the CPU has it.
         self.config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
             "PERFORMANCE_HINT": "LATENCY",
         }
+        if side_by_side:
+            self.config |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": self.streams}
         if threads is not None:
             self.config["INFERENCE_NUM_THREADS"] = threads
 
-    def __call__(self, model: openvino.Model) -> openvino.InferRequest:
-        return self.core.compile_model(model, "CPU", self.config).create_infer_request()
+    def __call__(self, model: openvino.Model) -> _Compiled:
+        return _Compiled(self.core.compile_model(model, "CPU", self.config), self.streams)
+
+
+class _Compiled:
+    """A compiled model that computes as many inputs at a time as it has streams; all threads share them."""
+
+    def __init__(self, model: openvino.CompiledModel, streams: int) -> None:
+        self.model = model
+        self.threads: int = model.get_property("INFERENCE_NUM_THREADS")
+        self.requests = [model.create_infer_request() for _ in range(streams)]
+
+    def __call__(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Float32 logits of each of the inputs."""
+        running: deque[openvino.InferRequest] = deque()
+        logits = []
+        for number, x in enumerate(inputs):
+            if len(running) == len(self.requests):
+                logits.append(_logits(running.popleft()))
+            running.append(self.requests[number % len(self.requests)])
+            running[-1].start_async({0: x.numpy()}, share_inputs=True)
+        return logits + [_logits(request) for request in running]
+
+
+def _logits(request: openvino.InferRequest) -> torch.Tensor:
+    request.wait()
+    return torch.from_numpy(request.output_tensors[0].data.copy())
 
 
 class _Requests(Protocol):
-    def for_input(self, x: torch.Tensor) -> openvino.InferRequest: ...
+    def for_input(self, x: torch.Tensor) -> _Compiled: ...
 
     def release_memory(self) -> None: ...
 
@@ -106,15 +145,18 @@ class _ForAnyShape:
     def __init__(self, model: openvino.Model, compiler: _Compiler) -> None:
         self.model = model
         self.compiler = compiler
-        self.any_shape = compiler(model)
-        self.own: openvino.InferRequest | None = None
+        self.own: _Compiled | None = None
         self.own_shape: tuple[int, ...] = ()
         self.last_shape: tuple[int, ...] = ()
         self.streak = 0
 
-    def for_input(self, x: torch.Tensor) -> openvino.InferRequest:
+    @functools.cached_property
+    def any_shape(self) -> _Compiled:
+        return self.compiler(self.model)
+
+    def for_input(self, x: torch.Tensor) -> _Compiled:
         shape = tuple(x.shape)
-        if shape == self.own_shape:
+        if self.own is not None and shape == self.own_shape:
             return self.own
         self.streak = self.streak + 1 if shape == self.last_shape else 1
         self.last_shape = shape
@@ -123,16 +165,16 @@ class _ForAnyShape:
         return self._compile_for(shape)
 
     def release_memory(self) -> None:
-        self.any_shape.get_compiled_model().release_memory()
-        if self.own is not None:
-            self.own.get_compiled_model().release_memory()
+        for compiled in (self.__dict__.get("any_shape"), self.own):  # the first, if it was ever compiled
+            if compiled is not None:
+                compiled.model.release_memory()
 
-    def _compile_for(self, shape: tuple[int, ...]) -> openvino.InferRequest:
+    def _compile_for(self, shape: tuple[int, ...]) -> _Compiled:
         self.own = None  # its memory first
         model = self.model.clone()
         model.reshape(list(shape))
         self.own, self.own_shape = self.compiler(model), shape
-        self.any_shape.get_compiled_model().release_memory()
+        self.any_shape.model.release_memory()
         return self.own
 
 
@@ -142,17 +184,17 @@ class _ForEachShape:
     def __init__(self, network: nn.Module, compiler: _Compiler) -> None:
         self.network = network
         self.compiler = compiler
-        self.requests: OrderedDict[tuple[int, ...], openvino.InferRequest] = OrderedDict()
+        self.compiled: OrderedDict[tuple[int, ...], _Compiled] = OrderedDict()
 
-    def for_input(self, x: torch.Tensor) -> openvino.InferRequest:
+    def for_input(self, x: torch.Tensor) -> _Compiled:
         shape = tuple(x.shape)
-        if shape not in self.requests:
-            if len(self.requests) == TRACED_SHAPES_KEPT:
-                self.requests.popitem(last=False)
-            self.requests[shape] = self.compiler(convert_at_shape(self.network, x))
-        self.requests.move_to_end(shape)
-        return self.requests[shape]
+        if shape not in self.compiled:
+            if len(self.compiled) == TRACED_SHAPES_KEPT:
+                self.compiled.popitem(last=False)
+            self.compiled[shape] = self.compiler(convert_at_shape(self.network, x))
+        self.compiled.move_to_end(shape)
+        return self.compiled[shape]
 
     def release_memory(self) -> None:
-        for request in self.requests.values():
-            request.get_compiled_model().release_memory()
+        for compiled in self.compiled.values():
+            compiled.model.release_memory()

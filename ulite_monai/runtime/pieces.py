@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -15,9 +14,9 @@ from ulite_monai.runtime.memory import RunBy, bytes_per_voxel
 __all__ = ["in_pieces", "voxels_at_once"]
 
 # Of a network's activations, as they are estimated. Eight images of 256x256 on two cores with 32 MiB of cache, in
-# milliseconds, by images in a piece (1, 2, 4, 8): OpenVINO 86, 87, 97, 101; bfloat16 55, 54, 53, 50; PyTorch, fused,
-# 147, 137, 142, 238. MONAI's UNet, which halves the image first, in OpenVINO: 105, 94, 87, 84. So it is done for U-Lite
-# alone.
+# milliseconds, by images in a piece (1, 2, 4, 8), one piece after the other: OpenVINO 86, 87, 97, 101; bfloat16 55, 54,
+# 53, 50; PyTorch, fused, 147, 137, 142, 238. MONAI's UNet, which halves the image first, in OpenVINO: 105, 94, 87, 84.
+# So it is done for U-Lite alone.
 ACTIVATIONS = 96 * 2**20
 
 
@@ -35,14 +34,18 @@ def voxels_at_once(network: nn.Module, device: torch.device | str, run_by: RunBy
     return max(1, ACTIVATIONS // bytes_per_voxel(network, run_by))
 
 
-def in_pieces(run: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, voxels: int | None) -> torch.Tensor:
-    """What `run` makes of `x`, (batch, channels, *spatial), given as many whole images at a time as have `voxels`.
+def in_pieces(x: torch.Tensor, voxels: int | None, equal: bool = False) -> tuple[torch.Tensor, ...]:
+    """`x`, (batch, channels, *spatial), as batches of as many whole images as have `voxels`, at least one image each.
 
-    In equal pieces where that takes no more than twice as many, because OpenVINO is fastest for a shape that it saw.
+    Args:
+        x: images.
+        voxels: of a piece, all its images together; None for everything in one piece.
+        equal: whether all pieces have as many images. Otherwise they have where that takes no more than twice as many,
+            because OpenVINO is fastest for a shape that it saw.
     """
     batch = x.shape[0]
     images = batch if voxels is None else max(1, voxels // math.prod(x.shape[2:]))
     if batch <= images:
-        return run(x)
-    images = next((size for size in range(images, (images - 1) // 2, -1) if batch % size == 0), images)
-    return torch.cat([run(piece) for piece in x.split(images)])
+        return (x,)
+    fewest = 1 if equal else (images + 1) // 2
+    return x.split(next((size for size in range(images, fewest - 1, -1) if batch % size == 0), images))
