@@ -1,6 +1,6 @@
 """Whole files in to masks out: `ulite predict`, a plain MONAI pipeline, and nnU-Net's predictor, interleaved.
 
-    python -m benchmarks.predict [--rounds 3] [--nnunet PYTHON] [--sizes 256x256x150 512x512x300] [--max-memory 6e8]
+    python -m benchmarks.predict [--rounds 3] [--nnunet PYTHON] [--sizes 256x256x150 512x512x300]
 
 Each run is a process of its own, imports included, on two threads or as many as `--threads` says. The pipeline is
 that of MONAI's spleen bundle, with as many classes as ours (two and the background): UNet, windows of 96 voxels,
@@ -31,7 +31,6 @@ from benchmarks.machine import copy_bandwidth, machine, peak_megabytes
 ROOT = Path(__file__).resolve().parents[1]
 LABEL = {
     "ulite": "`ulite predict`",
-    "limited": "the same, the network limited",
     "plain": "plain MONAI pipeline",
     "nnunet": "nnU-Net v2",
 }
@@ -45,12 +44,11 @@ def main() -> None:
     parser.add_argument("--nnunet", help="the interpreter of an environment with nnunetv2")
     parser.add_argument("--whole", type=int, default=20_000_000, help="voxels up to which nnU-Net runs all tiles")
     parser.add_argument("--tiles", type=int, default=3, help="tiles that are timed of larger volumes")
-    parser.add_argument("--max-memory", default="6e8", help="bytes that the network may take in the limited run")
     parser.add_argument("--run", nargs=3, metavar=("METHOD", "IMAGE", "MASK"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
         method, image, mask = options.run[0], *map(Path, options.run[1:])
-        print(json.dumps(run_plain(image, mask) if method == "plain" else run_ulite(image, mask, method, options)))
+        print(json.dumps(run_plain(image, mask) if method == "plain" else run_ulite(image, mask)))
         return
     print(f"{machine(options.threads)}; {options.rounds} rounds, medians; copying: {copy_bandwidth():.1f} GiB/s")
     with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +58,7 @@ def main() -> None:
 
 def print_table(size: str, folder: Path, options: argparse.Namespace) -> None:
     image = write_volume(tuple(map(int, size.split("x"))), folder / f"{size}.nii.gz")
-    methods = ["ulite", "limited", "plain", *(["nnunet"] if options.nnunet else [])]
+    methods = ["ulite", "plain", *(["nnunet"] if options.nnunet else [])]
     if options.nnunet:
         command = [options.nnunet, str(ROOT / "benchmarks/nnunet_predict.py"), "plan", str(image), str(folder / size)]
         subprocess.run(command, check=True, capture_output=True)
@@ -92,7 +90,6 @@ def run(method: str, image: Path, folder: Path, options: argparse.Namespace) -> 
     mask = folder / "mask.nii.gz"
     mask.unlink(missing_ok=True)
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.predict", "--run", method, str(image), str(mask)]
-    command += ["--max-memory", options.max_memory]
     partly = False
     if method == "nnunet":
         plan = str(image).removesuffix(".nii.gz")
@@ -114,11 +111,10 @@ def run(method: str, image: Path, folder: Path, options: argparse.Namespace) -> 
     return {"seconds": seconds, "peak": report["peak"], "note": note}
 
 
-def run_ulite(image: Path, mask: Path, method: str, options: argparse.Namespace) -> dict:
+def run_ulite(image: Path, mask: Path) -> dict:
     from ulite_monai.cli import app
 
-    limit = ["--set", f"max_memory={options.max_memory}"] if method == "limited" else []
-    app(["predict", "-i", str(image), "-o", str(mask), "--force", *limit], standalone_mode=False)
+    app(["predict", "-i", str(image), "-o", str(mask), "--force"], standalone_mode=False)
     return {"peak": peak_megabytes()}
 
 

@@ -53,6 +53,15 @@ def test_patches_of_large_volumes_mean_windows_of_their_size(configs, large):
     inferer, whole = parser.get_parsed_content("validate#inferer"), configs["inference"]
     assert list(inferer.smallest_window) == (configs["train"]["patch_size"] if large else whole["roi_size"])
     assert inferer.grow_windows == (not large) and whole["grow_windows"] is True
+    assert inferer.smallest_overlap == (0.5 if large else 0.25)
+
+
+@pytest.mark.parametrize(("device", "bytes_"), [("cpu", 600_000_000), ("mps", 600_000_000), ("cuda", None)])
+def test_memory_for_the_network_is_the_same_on_every_cpu_and_what_is_free_on_a_gpu(configs, device, bytes_):
+    for name in ("train", "inference"):
+        parser = ConfigParser(configs[name])
+        parser["device"] = device
+        assert parser.get_parsed_content("max_memory") == bytes_
 
 
 def test_flags_may_be_written_in_small_letters(configs):

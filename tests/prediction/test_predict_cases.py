@@ -523,7 +523,8 @@ def test_the_report_says_how_the_network_ran(segmenter, weights, tmp_path):
     path = write_volume(tmp_path / "a.nii.gz", volume())
     (whole,) = predict_cases(path, tmp_path / "whole", segmenter)
     assert whole.inference == "one pass"
-    limited = Segmenter("hippocampus", weights, "cpu", overrides={"max_memory": 1, "roi_size": [16, 16, 16]})
+    small = {"max_memory": 1, "roi_size": [16, 16, 16], "overlap": 0.5}
+    limited = Segmenter("hippocampus", weights, "cpu", overrides=small)
     windows = []
     limited.inferer.on_window = lambda done, total: windows.append((done, total))
     predict_cases(path, tmp_path / "windows", limited)
