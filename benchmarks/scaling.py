@@ -33,16 +33,16 @@ def main() -> None:
     parser.add_argument("--max-memory", type=float, help="default: the bundle's")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--run", nargs=3, metavar=("IMAGES", "MASKS", "LIMIT"), help=argparse.SUPPRESS)
+    parser.add_argument("--run", nargs="+", metavar="IMAGES MASKS LIMIT", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
         run_here(*options.run)
         return
     print(f"{machine(options.threads)}; {options.rounds} rounds, medians; copying: {copy_bandwidth():.1f} GiB/s")
     with tempfile.TemporaryDirectory() as folder:
-        series = [(f"{size}x{size}x{size}", 1, write_cubes(Path(folder), size, 1)) for size in options.sizes]
+        series = {f"{size}x{size}x{size}": write_cubes(Path(folder), size, 1) for size in options.sizes}
         print_table("voxels", series, options)
-        many = [(f"{count} of 64x64x64", count, write_cubes(Path(folder), 64, count)) for count in options.cases]
+        many = {f"{count} of 64x64x64": write_cubes(Path(folder), 64, count) for count in options.cases}
         print_table("cases", many, options)
 
 
@@ -55,41 +55,35 @@ def write_cubes(folder: Path, size: int, count: int) -> Path:
     return images
 
 
-def print_table(what: str, series: list[tuple[str, int, Path]], options: argparse.Namespace) -> None:
-    found: dict[str, list[dict]] = {label: [] for label, _, _ in series}
+def print_table(what: str, series: dict[str, Path], options: argparse.Namespace) -> None:
+    found: dict[str, list[dict]] = {label: [] for label in series}
     for _ in range(options.rounds):
-        for label, _, images in series:
+        for label, images in series.items():
             found[label].append(run(images, options))
-    print(f"\n| {what} | seconds | of these in cases | seconds a case | peak memory, MiB | how |")
-    print("|---|---|---|---|---|---|")
-    for label, count, _ in series:
-        total, cases, peak = (statistics.median(one[k] for one in found[label]) for k in ("seconds", "cases", "peak"))
-        how = found[label][0]["how"]
-        print(f"| {label} | {total:.1f} | {cases:.2f} | {cases / count:.3f} | {peak:.0f} | {how} |", flush=True)
+    print(f"\n| {what} | seconds | peak memory, MiB | how |")
+    print("|---|---|---|---|")
+    for label in found:
+        seconds, peak = (statistics.median(one[key] for one in found[label]) for key in ("seconds", "peak"))
+        print(f"| {label} | {seconds:.1f} | {peak:.0f} | {found[label][0]['how']} |", flush=True)
 
 
 def run(images: Path, options: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as masks:
         command = [sys.executable, "-W", "ignore", "-m", "benchmarks.scaling", "--run", str(images), masks]
+        command += [f"max_memory={options.max_memory}"] if options.max_memory else []
         env = os.environ | {"OMP_NUM_THREADS": str(options.threads), "PYTHONPATH": str(ROOT)}
         start = time.perf_counter()
-        command.append(str(int(options.max_memory or 0)))
         done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=True)
-        return {"seconds": time.perf_counter() - start} | json.loads(done.stdout.splitlines()[-1])
+        seconds = time.perf_counter() - start
+        cases = json.loads((Path(masks) / "predictions.json").read_text())["cases"]
+    return {"seconds": seconds, "peak": int(done.stdout.splitlines()[-1]), "how": cases[0]["inference"]}
 
 
-def run_here(images: str, masks: str, limit: str) -> None:
-    from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
-    from ulite_monai.runtime.allocator import keep_freed_memory
+def run_here(images: str, masks: str, *limit: str) -> None:
+    from ulite_monai.cli import app
 
-    keep_freed_memory()
-    segmenter = Segmenter("hippocampus", device="cpu", overrides={"max_memory": int(limit)} if int(limit) else {})
-    start = time.perf_counter()
-    results = predict_cases(images, masks, segmenter, PredictOptions(force=True, jobs=2))
-    seconds = time.perf_counter() - start
-    if not all(result.status in ("done", "empty") for result in results):
-        raise RuntimeError(f"not all cases were done: {[result.message for result in results]}")
-    print(json.dumps({"cases": seconds, "peak": peak_megabytes(), "how": results[0].inference}))
+    app(["predict", "-i", images, "-o", masks, "--force", *(f"--set={one}" for one in limit)], standalone_mode=False)
+    print(peak_megabytes())
 
 
 if __name__ == "__main__":
