@@ -12,6 +12,7 @@ import pytest
 
 import ulite_monai
 from tests.conftest import environment, write_volume
+from ulite_monai.cli import _setting
 
 COMMAND = [sys.executable, "-W", "ignore", "-c", "from ulite_monai.cli import main; main()"]
 
@@ -31,6 +32,17 @@ def test_help_names_every_command_and_imports_nothing_heavy(tmp_path):
     code = "import sys, ulite_monai.cli; print(sorted({'torch', 'monai', 'numpy', 'nibabel'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *[("null", None), ("None", None), ("true", True), ("True", True), ("2e9", 2e9), ("1_000", 1000)],
+        *[("[1.0,2]", [1.0, 2]), ("(1, 2)", (1, 2)), ('{"a": null}', {"a": None}), ("cuda:0", "cuda:0"), ("", "")],
+    ],
+)
+def test_a_setting_is_read_as_json_or_python_writes_it(text, value):
+    assert _setting(f"id={text}") == ("id", value)
 
 
 @pytest.mark.slow

@@ -115,16 +115,19 @@ def predict(
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """`id=value`, with the value as Python or JSON writes it, or a plain word."""
+    """`id=value`, with the value as JSON or Python writes it, or a plain word."""
     import ast
+    import json
 
     name, mark, value = text.partition("=")
     if not mark or not name:
         raise InputError(f"--set takes id=value, got {text!r}.")
-    try:
-        return name, ast.literal_eval(value)
-    except (SyntaxError, ValueError):
-        return name, value
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return name, read(value)
+        except (SyntaxError, ValueError):
+            pass
+    return name, value
 
 
 def _summary(results: list[Any], labels: list[str]) -> Any:

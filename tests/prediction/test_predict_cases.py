@@ -283,7 +283,7 @@ def test_inputs_that_all_lie_in_the_output_are_refused(segmenter, tmp_path):
         predict_cases(tmp_path / "in", tmp_path / "in" / "out", segmenter)
 
 
-def test_resume_does_again_what_other_weights_or_settings_made(segmenter, weights, tmp_path, caplog):
+def test_resume_does_again_what_other_weights_or_settings_made(segmenter, weights, tmp_path, caplog, monkeypatch):
     path = write_volume(tmp_path / "a.nii.gz", volume())
     resume = PredictOptions(resume=True)
     other = tmp_path / "other.pt"
@@ -297,6 +297,10 @@ def test_resume_does_again_what_other_weights_or_settings_made(segmenter, weight
     assert status(Segmenter("hippocampus", other, "cpu")) != "skipped" and "other weights" in caplog.text
     assert status(segmenter) == "done"
     assert status(Segmenter("hippocampus", weights, "cpu", overrides={"spacing": [2.0, 1.0, 1.0]})) != "skipped"
+    assert [status(segmenter), status(segmenter)] == ["done", "skipped"]
+    with monkeypatch.context() as changed:
+        changed.setitem(segmenter.settings, "overlap", 0.75)  # as if the bundle said otherwise by now
+        assert [status(segmenter), status(segmenter)] == ["done", "skipped"]
     assert status(segmenter) == "done"
     assert status(Segmenter("hippocampus", weights, "cpu", overrides={"engine": "torch"})) == "skipped"
 

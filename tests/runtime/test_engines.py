@@ -92,7 +92,7 @@ def test_the_precision_is_what_it_says_whatever_surrounds_the_call() -> None:
 def test_a_shape_that_keeps_coming_gets_its_own_model_and_the_same_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_engine, "CALLS_BEFORE_A_MODEL_OF_ITS_OWN", 2)
     network = small_network()
-    compiled = compile_network(network, "cpu", "openvino")
+    compiled = compile_network(network, "cpu", "openvino", threads=1)
     shapes = [(1, 1, 9, 8, 7)] * 3 + [(2, 1, 8, 8, 8)] + [(1, 1, 9, 8, 7)] + [(2, 1, 6, 6, 6)] * 3 + [(1, 1, 9, 8, 7)]
     assert max(difference(network, compiled, *shape) for shape in shapes) <= 1e-4
     assert compiled._requests.own_shape == (2, 1, 6, 6, 6)

@@ -30,11 +30,11 @@ def status(name):
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(name)) * 1024
 
-engine, limit, options, shape = sys.argv[1], *map(eval, sys.argv[2:])
+engine, limit, options, shape, batch = sys.argv[1], *map(eval, sys.argv[2:])
 keep_freed_memory()
 network = ULite(len(shape) - 2, shape[1], **({"out_channels": 3} | options)).eval()
 network = network if engine == "eager" else compile_network(network, "cpu", engine)
-inferer = VolumeInferer([32] * (len(shape) - 2), max_memory=limit)
+inferer = VolumeInferer([32] * (len(shape) - 2), batch, max_memory=limit)
 image = torch.randn(shape)
 with torch.inference_mode():
     network(torch.zeros(1, shape[1], *[32] * (len(shape) - 2)))
@@ -47,10 +47,10 @@ print(image[:, 0].numel() * bytes_per_voxel(network), status("VmHWM") - before, 
 """
 
 
-def measure(*arguments: object) -> tuple[int, int, str]:
+def measure(engine: str, limit: int, options: dict, shape: tuple, batch: int = 1) -> tuple[int, int, str]:
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("the peak memory of a part of a process can be read on Linux only")
-    command = [sys.executable, "-W", "ignore", "-c", MEASURE, *map(str, arguments)]
+    command = [sys.executable, "-W", "ignore", "-c", MEASURE, engine, *map(str, (limit, options, shape, batch))]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
     estimate, peak, how = done.stdout.strip().split(maxsplit=2)
     return int(estimate), int(peak), how
@@ -92,6 +92,15 @@ def test_a_volume_too_large_takes_the_limit_and_its_result(engine: str, holes: f
         estimate, peak, how = measure(engine, limit, {"features": (16, 32, 64, 128, 256)}, (1, 1, 64, 64, length))
         assert how.startswith("windows of") and estimate > limit
         assert peak <= (1 + holes) * limit + 64 * 64 * length * 4 * (3 + 1) + 16 * 2**20
+
+
+@pytest.mark.slow
+def test_a_last_batch_of_fewer_windows_than_threads_takes_no_more() -> None:
+    pytest.importorskip("openvino")
+    limit, shape = 200 * 2**20, (1, 1, 64, 64, 112)
+    _, peak, how = measure("openvino", limit, {"features": (16, 32, 64, 128, 256)}, shape, 2)
+    assert how == "windows of 64x64x48"  # three of them
+    assert peak <= limit + 64 * 64 * 112 * 4 * (3 + 1) + 16 * 2**20
 
 
 def test_each_engine_says_what_a_voxel_takes() -> None:

@@ -1,5 +1,7 @@
 """Batches in pieces: as many images as fit, in their order, and only where that changes nothing."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 
@@ -74,6 +76,9 @@ def test_openvino_computes_a_batch_side_by_side_and_keeps_the_order(monkeypatch)
     assert asked == [1, 1, 2, 3, 3, 3, 2, 1, 1]
     assert compiled.threads == len(streams.any_shape.requests) == len(streams.own.requests) == 2
     assert streams.own_shape == (1, 1, 17, 16)
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(type(streams.own), "_logits", Mock(side_effect=KeyboardInterrupt))
+        compiled(torch.randn(7, 1, 517, 516))
     compiled.release_memory()
     with torch.no_grad():
         assert (compiled(x) - network(x)).abs().max() <= 1e-4

@@ -65,7 +65,10 @@ class VolumeInferer(SlidingWindowInfererAdapt):
         if not 0 <= overlap < 1:
             raise InputError(f"overlap must be at least 0 and below 1, got {overlap!r}.")
         if max_memory is not None and (isinstance(max_memory, bool | str) or not max_memory > 0):
-            raise InputError(f"max_memory must be a number of bytes above 0, or null, got {max_memory!r}.")
+            raise InputError(
+                f"max_memory must be a number of bytes above 0, or None for half of what is free "
+                f"(in a configuration and on its command line '$None'), got {max_memory!r}."
+            )
         super().__init__(roi_size, sw_batch_size=sw_batch_size, overlap=overlap, **({"mode": "gaussian"} | kwargs))
         self.smallest_window, self.smallest_overlap = tuple(roi_size), overlap
         self.grow_windows = grow_windows

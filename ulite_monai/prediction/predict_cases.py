@@ -73,8 +73,8 @@ class CaseResult:
         status: "done", "empty" (done, and nothing found), "skipped" (was there already), "refused" or "failed".
         message: why it was refused or failed.
         seconds: that it took.
-        inference: in words, whether the network ran in one pass or in windows, and how large those were; without
-            `max_memory`, this depends on the memory that was free.
+        inference: in words, whether the network ran in one pass or in windows, and how large those were; where
+            `max_memory` is None, this depends on the memory that was free.
         outputs: the files written.
         volumes: voxels and mL of each label.
         warnings: what a reader of the mask should know.
@@ -199,7 +199,7 @@ def _former_results(folder: Path, segmenter: Segmenter, resume: bool) -> dict[st
     """What a former run into `folder` by the same weights and settings did and is still there, by case id."""
     try:
         report = json.loads((folder / "predictions.json").read_text(encoding="utf-8"))
-        if {name: report[name] for name in ("weights", "overrides", "tta")} != _made_by(segmenter):
+        if {name: report[name] for name in ("weights", "overrides", "tta", "settings")} != _made_by(segmenter):
             if resume:
                 logger.warning("%s: was made by other weights or settings; every case is done again.", folder)
             return {}
@@ -294,6 +294,7 @@ def _made_by(segmenter: Segmenter) -> dict[str, Any]:
         "weights": {"sha256": segmenter.weights_sha256},
         "overrides": {name: str(value) for name, value in segmenter.overrides.items() if name not in SAME_MASKS},
         "tta": segmenter.tta,
+        "settings": {name: str(value) for name, value in segmenter.settings.items()},
     }
 
 

@@ -30,7 +30,10 @@ from ulite_monai.transforms import LabelsOnInputGridd, LoadVolumed
 __all__ = ["Segmentation", "Segmenter"]
 
 
-SETTINGS = ("spacing", "roi_size", "overlap", "flip_axes", "in_channels", "on_nonfinite", "resample_tilt")
+SETTINGS = (
+    *("spacing", "roi_size", "overlap", "grow_windows"),
+    *("flip_axes", "in_channels", "on_nonfinite", "resample_tilt"),
+)
 OPTIONS_OF_THEIR_OWN = {
     "bundle_root": "the bundle",
     "dataset_dir": "the input",

@@ -13,7 +13,7 @@ from ulite_monai.errors import InputError, reason
 from ulite_monai.networks.fuse import fuse
 from ulite_monai.networks.ulite import ULite
 from ulite_monai.runtime.memory import bytes_per_voxel
-from ulite_monai.runtime.pieces import in_pieces, voxels_at_once
+from ulite_monai.runtime.pieces import in_pieces, together, voxels_at_once
 
 __all__ = ["ENGINES", "PRECISIONS", "TorchNetwork", "choose_engine", "compile_network"]
 
@@ -126,7 +126,7 @@ class TorchNetwork(nn.Module):
         dtype = PRECISIONS[self.precision]
         enabled = dtype != torch.float32
         with torch.autocast(self.device_type, dtype=dtype if enabled else None, enabled=enabled):
-            return torch.cat([self.network(piece) for piece in in_pieces(x, self.voxels_at_once)]).float()
+            return together([self.network(piece) for piece in in_pieces(x, self.voxels_at_once)]).float()
 
 
 def _make_channels_last(network: nn.Module) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -16,7 +17,7 @@ from ulite_monai.networks.ulite import ULite
 from ulite_monai.runtime.memory import bytes_per_voxel
 from ulite_monai.runtime.openvino_cache import cached_model
 from ulite_monai.runtime.openvino_convert import convert_at_shape, convert_fused
-from ulite_monai.runtime.pieces import in_pieces, voxels_at_once
+from ulite_monai.runtime.pieces import in_pieces, together, voxels_at_once
 
 if TYPE_CHECKING:
     import openvino
@@ -62,6 +63,7 @@ class OpenVINONetwork(nn.Module):
                 self._side_by_side = _ForAnyShape(model, _Compiler(precision, self.threads, side_by_side=True))
         else:
             self._requests = _ForEachShape(copy.deepcopy(network).eval().cpu().float(), _Compiler(precision, threads))
+        self._last: _Requests = self._requests
 
     @torch.no_grad()
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -70,15 +72,20 @@ class OpenVINONetwork(nn.Module):
         if self._side_by_side is not None and self.voxels_at_once is not None and len(plain) >= self.threads:
             share = len(plain) // self.threads * plain[0, 0].numel()
             pieces = in_pieces(plain, min(share, self.voxels_at_once // self.threads), equal=True)
-            return torch.cat(self._side_by_side.for_input(pieces[0])(pieces)).to(x.device)
+            self._turn_to(self._side_by_side)
+            return together(self._side_by_side.for_input(pieces[0])(pieces)).to(x.device)
         pieces = in_pieces(plain, self.voxels_at_once)
-        return torch.cat([self._requests.for_input(piece)([piece])[0] for piece in pieces]).to(x.device)
+        self._turn_to(self._requests)
+        return together([self._requests.for_input(piece)([piece])[0] for piece in pieces]).to(x.device)
+
+    def _turn_to(self, requests: _Requests) -> None:
+        if self._last is not requests:
+            self._last.release_memory()  # the estimate is of one of them
+            self._last = requests
 
     def release_memory(self) -> None:
         """Give back what the last input took; the next one takes it anew."""
-        self._requests.release_memory()
-        if self._side_by_side is not None:
-            self._side_by_side.release_memory()
+        self._last.release_memory()
 
 
 def computes_in_bfloat16() -> bool:
@@ -118,19 +125,26 @@ class _Compiled:
 
     def __call__(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Float32 logits of each of the inputs."""
-        running: deque[openvino.InferRequest] = deque()
-        logits = []
-        for number, x in enumerate(inputs):
-            if len(running) == len(self.requests):
-                logits.append(_logits(running.popleft()))
-            running.append(self.requests[number % len(self.requests)])
-            running[-1].start_async({0: x.numpy()}, share_inputs=True)
-        return logits + [_logits(request) for request in running]
+        logits: list[torch.Tensor] = []
+        started = 0
+        try:
+            for number, x in enumerate(inputs):
+                if number >= len(self.requests):
+                    logits.append(self._logits(len(logits)))
+                self.requests[number % len(self.requests)].start_async({0: x.numpy()}, share_inputs=True)
+                started += 1
+            while len(logits) < started:
+                logits.append(self._logits(len(logits)))
+        finally:
+            for number in range(len(logits), started):  # after an error: the next call finds all requests idle
+                with suppress(Exception):
+                    self.requests[number % len(self.requests)].wait()
+        return logits
 
-
-def _logits(request: openvino.InferRequest) -> torch.Tensor:
-    request.wait()
-    return torch.from_numpy(request.output_tensors[0].data.copy())
+    def _logits(self, number: int) -> torch.Tensor:
+        request = self.requests[number % len(self.requests)]
+        request.wait()
+        return torch.from_numpy(request.output_tensors[0].data.copy())
 
 
 class _Requests(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ulite_monai.networks.ulite import ULite
 from ulite_monai.runtime.memory import RunBy, bytes_per_voxel
 
-__all__ = ["in_pieces", "voxels_at_once"]
+__all__ = ["in_pieces", "together", "voxels_at_once"]
 
 # Of a network's activations, as they are estimated. Eight images of 256x256 on two cores with 32 MiB of cache, in
 # milliseconds, by images in a piece (1, 2, 4, 8), one piece after the other: OpenVINO 86, 87, 97, 101; bfloat16 55, 54,
@@ -49,3 +50,8 @@ def in_pieces(x: torch.Tensor, voxels: int | None, equal: bool = False) -> tuple
         return (x,)
     fewest = 1 if equal else (images + 1) // 2
     return x.split(next((size for size in range(images, fewest - 1, -1) if batch % size == 0), images))
+
+
+def together(pieces: Sequence[torch.Tensor]) -> torch.Tensor:
+    """What was computed in pieces, as one batch; a single piece as it is, because a copy of it may be gigabytes."""
+    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))
