@@ -17,6 +17,12 @@ from ulite_monai.networks.resampling import max_pool, upsample_nearest
 __all__ = ["AxialDepthwise", "Bottleneck", "DecoderBlock", "EncoderBlock"]
 
 
+# Voxels, below which a depthwise convolution along a row costs less than rows that are planes of their own: 1.6 against
+# 6.1 ms, forward and backward in bfloat16, for 70 rows of 5 voxels and 192 channels; 3.8 against 1.3 ms for 280 of 10
+# and 96 channels.
+SHORT_ROW = 8
+
+
 class AxialDepthwise(nn.Module):
     """The input plus one 1D depthwise convolution along each axis of it (axial depthwise convolution).
 
@@ -48,7 +54,7 @@ class AxialDepthwise(nn.Module):
         if not torch.jit.is_scripting():
             if self.dilation > 1 and x.device.type == "cpu" and _in_bfloat16(x):
                 return self._forward_in_float32(x)
-            if self._trains_volumes_on_a_cpu(x):
+            if self._trains_on_a_cpu(x):
                 return self._forward_on_planes(x)
         out = x
         for conv in self.convs:
@@ -56,8 +62,8 @@ class AxialDepthwise(nn.Module):
         return out
 
     @torch.jit.unused
-    def _trains_volumes_on_a_cpu(self, x: torch.Tensor) -> bool:
-        return self.spatial_dims == 3 and self.training and x.device.type == "cpu" and torch.is_grad_enabled()
+    def _trains_on_a_cpu(self, x: torch.Tensor) -> bool:
+        return self.training and x.device.type == "cpu" and torch.is_grad_enabled()
 
     @torch.jit.unused
     def _forward_in_float32(self, x: torch.Tensor) -> torch.Tensor:
@@ -68,7 +74,7 @@ class AxialDepthwise(nn.Module):
         own = convs[0].weight.dtype
         x = x.to(torch.promote_types(own, torch.float32))
         with torch.autocast("cpu", enabled=False):
-            if self._trains_volumes_on_a_cpu(x):
+            if self._trains_on_a_cpu(x):
                 return self._forward_on_planes(x).to(own)
             out = x
             for conv in convs:
@@ -77,26 +83,29 @@ class AxialDepthwise(nn.Module):
 
     @torch.jit.unused
     def _forward_on_planes(self, x: torch.Tensor) -> torch.Tensor:
-        # PyTorch has fast CPU gradients for depthwise convolutions in 2D only. Channels-last, a volume seen as a
-        # stack of planes is the same memory, so each axis becomes a 2D convolution without a copy.
-        n, c, d, h, w = x.shape
-        x = x.contiguous(memory_format=torch.channels_last_3d)
-        planes = x.permute(0, 2, 3, 4, 1)
-        views = (planes.reshape(n, d, h * w, c), planes.reshape(n * d, h, w, c), planes.reshape(n * d, h, w, c))
+        # PyTorch has fast CPU gradients for depthwise convolutions along the first axis of planes only. Channels-last,
+        # a stack of planes whose first axis is any given one is the same memory: the axes after it are one axis, of
+        # one voxel after the last. Rows of a few voxels would be too many planes, so they stay the second axis.
+        shape, channels = list(x.shape[2:]), x.shape[1]
+        last = self.spatial_dims - 1
+        planes = x.permute(0, *range(2, x.ndim), 1).contiguous()
         out = planes
         convs: list[Any] = list(self.convs)
-        for axis, (view, conv) in enumerate(zip(views, convs, strict=True)):
+        for axis, conv in enumerate(convs):
             size, reach = conv.kernel_size[axis], conv.padding[axis]
+            along_rows = axis == last and shape[axis] < SHORT_ROW
+            first = last - 1 if along_rows else axis
+            view = planes.reshape(-1, shape[first], math.prod(shape[first + 1 :]), channels)
             filtered = F.conv2d(
                 view.permute(0, 3, 1, 2),
-                conv.weight.to(x.dtype).reshape((c, 1, 1, size) if axis == 2 else (c, 1, size, 1)),
+                conv.weight.to(x.dtype).reshape((channels, 1, 1, size) if along_rows else (channels, 1, size, 1)),
                 conv.bias.to(x.dtype),
-                padding=(0, reach) if axis == 2 else (reach, 0),
+                padding=(0, reach) if along_rows else (reach, 0),
                 dilation=self.dilation,
-                groups=c,
+                groups=channels,
             )
-            out = out + filtered.permute(0, 2, 3, 1).reshape(n, d, h, w, c)
-        return out.permute(0, 4, 1, 2, 3)
+            out = out + filtered.permute(0, 2, 3, 1).reshape(planes.shape)
+        return out.permute(0, x.ndim - 1, *range(1, x.ndim - 1))
 
 
 @torch.jit.unused
