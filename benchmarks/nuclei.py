@@ -3,9 +3,9 @@
     python -m benchmarks.nuclei train --dataset_dir DIR --work WORK    # hours of one core; run it again to go on
     python -m benchmarks.nuclei table --work WORK                      # on a quiet machine: it times, too
 
-The three differ in the network alone: split, seed, augmentation, loss, optimizer and epochs are the bundle's. MONAI's
-networks are validated in windows of the training crops' size, because `UNet` can't take every size of image; U-Lite in
-one pass, as it is used.
+The three differ in the network alone: split, seed, augmentation, loss and optimizer are the bundle's. MONAI's networks
+are validated in windows of the training crops' size, because `UNet` can't take every size of image; U-Lite in one pass,
+as it is used.
 """
 
 from __future__ import annotations
@@ -49,11 +49,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--only", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     if options.do == "train":
         for name in options.only:
-            train(name, options.work / folder_of(name), options.dataset_dir, options.epochs)
+            lengths = ["--epochs", str(options.epochs), "--batch_size", str(options.batch_size)]
+            train(name, options.work / folder_of(name), options.dataset_dir, lengths)
     else:
         print_table([name for name in options.only if (options.work / folder_of(name)).exists()], options)
 
@@ -70,13 +72,13 @@ def configs(name: str, folder: Path, *more: str) -> str:
     return str([*files, str(folder / "network.json")])
 
 
-def train(name: str, folder: Path, dataset_dir: str, epochs: int) -> None:
+def train(name: str, folder: Path, dataset_dir: str, lengths: list[str]) -> None:
     """Train, or go on with it, in one thread, and evaluate; `cpu.json` holds the CPU seconds so far."""
     common = ["--bundle_root", str(BUNDLE), "--dataset_dir", dataset_dir, "--device", "cpu"]
     train_files, evaluate_files = configs(name, folder), configs(name, folder, "evaluate.json")
     resume = ["--resume", "True"] if (folder / "last.ckpt").exists() else []
     training = ["run", "training", "--config_file", train_files, *common, "--output_dir", str(folder)]
-    counted([*training, "--epochs", str(epochs), *resume], folder / "cpu.json")
+    counted([*training, *lengths, *resume], folder / "cpu.json")
     evaluation = ["run", "--config_file", evaluate_files, *common, "--output_dir", str(folder / "evaluation")]
     subprocess.run([*BUNDLE_COMMAND, *evaluation, "--ckpt", str(folder / "model.pt")], check=True)
 
