@@ -111,10 +111,11 @@ def run(method: str, image: Path, folder: Path, options: argparse.Namespace) -> 
     return {"seconds": seconds, "peak": report["peak"], "note": note}
 
 
-def run_ulite(image: Path, mask: Path) -> dict:
+def run_ulite(source: Path | str, output: Path | str, *settings: str) -> dict:
     from ulite_monai.cli import app
 
-    app(["predict", "-i", str(image), "-o", str(mask), "--force"], standalone_mode=False)
+    more = [f"--set={setting}" for setting in settings]
+    app(["predict", "-i", str(source), "-o", str(output), "--force", *more], standalone_mode=False)
     return {"peak": peak_megabytes()}
 
 

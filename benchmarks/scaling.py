@@ -21,7 +21,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from benchmarks.machine import copy_bandwidth, machine, peak_megabytes
+from benchmarks.machine import copy_bandwidth, machine
+from benchmarks.predict import run_ulite
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("--run", nargs="+", metavar="IMAGES MASKS LIMIT", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
-        run_here(*options.run)
+        print(run_ulite(*options.run)["peak"])
         return
     print(f"{machine(options.threads)}; {options.rounds} rounds, medians; copying: {copy_bandwidth():.1f} GiB/s")
     with tempfile.TemporaryDirectory() as folder:
@@ -77,13 +78,6 @@ def run(images: Path, options: argparse.Namespace) -> dict:
         seconds = time.perf_counter() - start
         cases = json.loads((Path(masks) / "predictions.json").read_text())["cases"]
     return {"seconds": seconds, "peak": int(done.stdout.splitlines()[-1]), "how": cases[0]["inference"]}
-
-
-def run_here(images: str, masks: str, *limit: str) -> None:
-    from ulite_monai.cli import app
-
-    app(["predict", "-i", images, "-o", masks, "--force", *(f"--set={one}" for one in limit)], standalone_mode=False)
-    print(peak_megabytes())
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class OpenVINONetwork(nn.Module):
             self._requests = _ForAnyShape(model, _Compiler(precision, threads))
             self.threads = self._requests.any_shape.threads
             if self.threads > 1 and self.voxels_at_once is not None:
-                self._side_by_side = _ForAnyShape(model, _Compiler(precision, self.threads, side_by_side=True))
+                self._side_by_side = _ForAnyShape(model, _Compiler(precision, self.threads, streams=self.threads))
         else:
             self._requests = _ForEachShape(copy.deepcopy(network).eval().cpu().float(), _Compiler(precision, threads))
         self._last: _Requests = self._requests
@@ -96,18 +96,18 @@ def computes_in_bfloat16() -> bool:
 
 
 class _Compiler:
-    def __init__(self, precision: str, threads: int | None, side_by_side: bool = False) -> None:
+    def __init__(self, precision: str, threads: int | None, streams: int = 1) -> None:
         import openvino
 
         self.core = openvino.Core()
-        self.streams = threads if side_by_side and threads is not None else 1
+        self.streams = streams
         # Said in full, because OpenVINO's own choice is bfloat16 where the CPU has it.
         self.config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
             "PERFORMANCE_HINT": "LATENCY",
         }
-        if side_by_side:
-            self.config |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": self.streams}
+        if streams > 1:
+            self.config |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": streams}
         if threads is not None:
             self.config["INFERENCE_NUM_THREADS"] = threads
 
