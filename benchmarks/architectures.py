@@ -67,10 +67,24 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "Dice without background": {"loss#include_background": False},
 }
-VARIANTS = {name: {"batch_size": 4} | ULITE | options for name, options in NETWORKS.items()} | {
-    name: shipped_options() | options for name, options in RECIPES.items()
+# Deeper networks in the shipped recipe: levels of stride 1 are blocks more at the resolution of the one before.
+DEEPER: dict[str, dict[str, Any]] = {
+    "2 blocks a level, 32 to 256": {"features": (32, 32, 64, 64, 128, 128, 256), "strides": (1, 2) * 3},
+    "2, 3, 4 blocks, 32 to 256": {
+        "features": (32, 32, 64, 64, 64, 128, 128, 128, 128, 256),
+        "strides": (1, 2, 1, 1, 2, 1, 1, 1, 2),
+    },
+    "1, 2, 2 blocks, 48 to 384": {"features": (48, 96, 96, 192, 192, 384), "strides": (2, 1, 2, 1, 2)},
+    "3 blocks a level, 24 to 192": {
+        "features": (24, 24, 24, 48, 48, 48, 96, 96, 96, 192),
+        "strides": (1, 1, 2) * 3,
+    },
+    "2 blocks a level, 32 to 384": {"features": (32, 32, 96, 96, 192, 192, 384), "strides": (1, 2) * 3},
 }
-OF_THE_NETWORK = ("features", "norm", "stem_kernel_size", "stem_stride")
+VARIANTS = {name: {"batch_size": 4} | ULITE | options for name, options in NETWORKS.items()} | {
+    name: shipped_options() | options for name, options in (RECIPES | DEEPER).items()
+}
+OF_THE_NETWORK = ("features", "norm", "stem_kernel_size", "stem_stride", "strides")
 COLUMNS = ("variant", "parameters", "epochs", "steps", "cpu_minutes", "dice_anterior", "dice_posterior", "seconds_96")
 
 

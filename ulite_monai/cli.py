@@ -47,7 +47,9 @@ def predict(
     bundle: Annotated[str, typer.Option(help="hippocampus, nuclei, or a bundle's folder (its code is run).")] = (
         "hippocampus"
     ),
-    ckpt: Annotated[Path | None, typer.Option(help="Weights other than the bundle's own.")] = None,
+    ckpt: Annotated[
+        Path | None, typer.Option(help="Other weights than the bundle's own; several by a pattern, 'folds/*/model.pt'.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     engine: Annotated[str | None, typer.Option(help="auto (OpenVINO on a CPU), torch or openvino.")] = None,
     precision: Annotated[

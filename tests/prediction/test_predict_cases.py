@@ -20,6 +20,7 @@ from tests.io.conftest import make_slice
 from tests.io.test_atomic import full_disk, leave_behind
 from ulite_monai.errors import InputError
 from ulite_monai.prediction import PredictOptions, Segmenter, predict, predict_cases
+from ulite_monai.prediction.export_bundle import export_bundle
 from ulite_monai.prediction.ranges import outside_ranges
 
 SHAPE = (30, 34, 26)
@@ -32,6 +33,21 @@ def volume(seed=0):
 @pytest.fixture(scope="module")
 def segmenter(weights):
     return Segmenter("hippocampus", weights, device="cpu")
+
+
+def more_anterior(weights, path, by):
+    """`weights` at `path`, their logit of the anterior part higher by `by`."""
+    state = torch.load(weights, weights_only=True)
+    state["head.bias"][1] += by
+    torch.save(state, path)
+    return path
+
+
+def write_more_anterior(weights, folder):
+    """The weights and others at `folder/*.pt`, whose ensemble adds 0.5 to the logit of the anterior part."""
+    more_anterior(weights, folder / "a.pt", 0)
+    more_anterior(weights, folder / "b.pt", 1)
+    return folder / "*.pt"
 
 
 def statuses(results):
@@ -62,14 +78,16 @@ def test_masks_statistics_preview_and_report(segmenter, tmp_path):
 
 
 @pytest.mark.slow
-def test_equals_the_bundles_own_run_voxel_for_voxel(segmenter, bundle, weights, hippocampus, tmp_path):
+@pytest.mark.parametrize("several", [False, True])
+def test_equals_the_bundles_own_run_voxel_for_voxel(several, bundle, weights, hippocampus, tmp_path):
+    ckpt = write_more_anterior(weights, tmp_path) if several else weights
     for name in ("hippocampus_001", "hippocampus_003"):
         (tmp_path / "in").mkdir(exist_ok=True)
         shutil.copy(hippocampus / "imagesTr" / f"{name}.nii.gz", tmp_path / "in")
-    predict_cases(tmp_path / "in", tmp_path / "ours", segmenter)
+    predict_cases(tmp_path / "in", tmp_path / "ours", Segmenter("hippocampus", ckpt, device="cpu"))
     run_bundle(
         *("run", "--bundle_root", str(bundle), "--config_file", str(bundle / "configs/inference.json")),
-        *("--dataset_dir", str(tmp_path / "in"), "--output_dir", str(tmp_path / "theirs"), "--ckpt", str(weights)),
+        *("--dataset_dir", str(tmp_path / "in"), "--output_dir", str(tmp_path / "theirs"), "--ckpt", str(ckpt)),
         cwd=tmp_path,
     )
     for path in (tmp_path / "theirs").iterdir():
@@ -356,6 +374,35 @@ def test_flips_are_averaged(weights, tmp_path):
     flipping.inferer = lambda image, network: seen.append(image.sum(dim=(3, 4)).clone()) or inferer(image, network)
     assert np.array_equal(flipping({"image": str(path)}).mask, plain({"image": str(path)}).mask)
     assert len(seen) == 8 and not np.array_equal(seen[0], seen[1])
+
+
+def test_several_weights_are_averaged(segmenter, weights, tmp_path):
+    path = write_volume(tmp_path / "in.nii.gz", volume())
+    half = Segmenter("hippocampus", more_anterior(weights, tmp_path / "half.ckpt", 0.5), "cpu")
+    pattern = write_more_anterior(weights, tmp_path)
+    both = Segmenter("hippocampus", pattern, "cpu")
+    masks = [made_by({"image": str(path)}).mask for made_by in (segmenter, half, both)]
+    assert np.array_equal(masks[1], masks[2]) and (masks[0] != masks[2]).sum() > 100
+    assert len({segmenter.weights_sha256, half.weights_sha256, both.weights_sha256}) == 3
+    (result,) = predict_cases(path, tmp_path / "out", both)
+    report = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert result.status == "done" and report["ckpt"] == [str(tmp_path / "a.pt"), str(tmp_path / "b.pt")]
+    assert np.array_equal(np.asarray(ulite_monai.predict(path, ckpt=pattern).dataobj), masks[2])
+    with pytest.raises(InputError, match="a file holds one U-Lite, not an Ensemble"):
+        export_bundle("hippocampus", tmp_path / "network.onnx", "onnx", pattern)
+
+
+def test_weights_that_were_trained_otherwise_make_no_ensemble(weights, tmp_path):
+    for name, labels in (("a", ["left", "right"]), ("b", ["right", "left"])):
+        (tmp_path / name).mkdir()
+        shutil.copy(weights, tmp_path / name / "model.pt")
+        run = {"command": [], "settings": {"labels": labels, "spacing": [1.0, 1.0, 1.0]}}
+        (tmp_path / name / "run.json").write_text(json.dumps(run))
+    message = (
+        r"b.model\.pt: was trained with labels \['right', 'left'\], .*a.model\.pt with \['left', 'right'\]; .* alike"
+    )
+    with pytest.raises(InputError, match=message):
+        Segmenter("hippocampus", tmp_path / "*" / "model.pt", "cpu")
 
 
 def test_predict_from_python(weights, tmp_path):

@@ -12,9 +12,10 @@ from monai.networks.nets import BasicUNet, SwinUNETR
 from torch import nn
 
 from ulite_monai.errors import InputError
-from ulite_monai.networks import ULite
+from ulite_monai.networks import Ensemble, ULite
 from ulite_monai.runtime import engines
 from ulite_monai.runtime.engines import choose_engine, compile_network
+from ulite_monai.runtime.memory import UNKNOWN_NETWORK, bytes_per_voxel
 
 openvino = pytest.importorskip("openvino")
 from ulite_monai.runtime import openvino_cache, openvino_convert, openvino_engine  # noqa: E402
@@ -50,6 +51,19 @@ def test_same_logits_for_any_batch_and_size(engine: str, dims: int) -> None:
     for sizes in ((16, 16, 16), (9, 21, 14), (1, 2, 1)):
         for batch in (1, 3):
             assert difference(network, compiled, batch, 1, *sizes[:dims]) <= 1e-4
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_an_ensemble_runs_its_members_by_the_engine(engine: str) -> None:
+    members = [small_network(), small_network()]
+    torch.nn.init.normal_(members[1].head.bias)
+    compiled = compile_network(Ensemble(members), "cpu", engine)
+    assert difference(Ensemble(members), compiled, 1, 1, 16, 12, 10) <= 1e-4
+    assert (compiled.engine, compiled.precision) == (engine, "float32")
+    one = compile_network(members[0], "cpu", engine)
+    assert bytes_per_voxel(compiled) == 2 * bytes_per_voxel(one) < 2 * UNKNOWN_NETWORK
+    compiled.release_memory()
+    assert difference(Ensemble(members), compiled, 1, 1, 16, 12, 10) <= 1e-4
 
 
 @pytest.mark.parametrize("norm", ["INSTANCE", ("BATCH", {"track_running_stats": False}), ("GROUP", {"num_groups": 4})])

@@ -31,7 +31,7 @@ def segmenter_with_dropout(
     """
     overrides = {"network_def#dropout": rate, "engine": "torch"}
     segmenter = Segmenter(bundle, weights, device, overrides=overrides)
-    network = segmenter.network_def.eval()
+    network = segmenter.trained.eval()
     for module in network.modules():
         if isinstance(module, _DropoutNd):
             module.train()
@@ -48,7 +48,7 @@ def dropout_passes(segmenter: Segmenter, item: Mapping[str, Any], passes: int = 
         passes: how many; the same features are dropped for every image.
     """
     image = segmenter.preprocessing(dict(item))["image"].as_tensor()[None].to(segmenter.device)
-    network = segmenter.network_def.to(segmenter.device)
+    network = segmenter.trained.to(segmenter.device)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return torch.cat([segmenter.inferer(image, network).float().softmax(1).cpu() for _ in range(passes)])

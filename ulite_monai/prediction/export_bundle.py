@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ulite_monai.errors import InputError
+from ulite_monai.networks import ULite
 from ulite_monai.prediction.segmenter import Segmenter
 from ulite_monai.runtime.export import ExportReport, export_network
 
@@ -27,13 +29,16 @@ def export_bundle(
         bundle: a shipped bundle's name, or a path.
         path: the file; see `export_network`.
         to: "onnx", "openvino" or "torchscript".
-        ckpt: weights other than the bundle's own.
+        ckpt: weights other than the bundle's own, one file.
         overrides: values of the ids of its `inference.json`.
 
     Raises:
         InputError: When the bundle, its weights, or the file can't be used.
     """
     segmenter = Segmenter(bundle, ckpt, device="cpu", overrides={"engine": "torch", **(overrides or {})})
+    network = segmenter.trained
+    if not isinstance(network, ULite):
+        raise InputError(f"a file holds one U-Lite, not an {type(network).__name__}; export each of the weights.")
     metadata = {
         "name": segmenter.metadata["name"],
         "version": segmenter.metadata["version"],
@@ -44,4 +49,4 @@ def export_bundle(
     }
     channels = segmenter.metadata["network_data_format"]["inputs"]["image"]["num_channels"]
     example = (1, channels, *segmenter.settings["roi_size"])
-    return export_network(segmenter.network_def, path, to, example, metadata)
+    return export_network(network, path, to, example, metadata)

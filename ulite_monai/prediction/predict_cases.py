@@ -309,7 +309,7 @@ class _Report:
             "algorithm": {"name": name, "version": version},
             "bundle": {name: segmenter.metadata.get(name) for name in ("name", "version")},
             **_made_by(segmenter),
-            "ckpt": str(segmenter.ckpt),
+            "ckpt": [str(file) for file in segmenter.ckpts],
             "recorded": segmenter.recorded,
             "engine": getattr(segmenter.network, "engine", "torch"),
             "precision": getattr(segmenter.network, "precision", "float32"),

@@ -24,7 +24,7 @@ from ulite_monai.errors import InputError, input_error, reason
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.runtime.process import choose_device, is_true
 from ulite_monai.runtime.recorded import recorded_settings
-from ulite_monai.runtime.weights import load_network
+from ulite_monai.runtime.weights import checkpoint_files, load_network
 from ulite_monai.transforms import LabelsOnInputGridd, LoadVolumed
 
 __all__ = ["Segmentation", "Segmenter"]
@@ -66,8 +66,9 @@ class Segmenter:
 
     Args:
         bundle: a shipped bundle's name, or a path. Its configuration is code: name only bundles that you trust.
-        ckpt: the weights; None for the bundle's own. What their training recorded beside them (`run.json`: labels,
-            spacing, windows, the network's options) is taken for what `overrides` doesn't say.
+        ckpt: the weights, or a pattern such as `folds/*/model.pt` for the ensemble of several; None for the bundle's
+            own. What their training recorded beside them (`run.json`: labels, spacing, windows, the network's options)
+            is taken for what `overrides` doesn't say.
         device: "auto" for a GPU where there is one, or a device's name.
         tta: average the logits over the flips of the image (test-time augmentation), along the configuration's
             `flip_axes` alone: a network that never saw a flip in training fails on it.
@@ -76,10 +77,10 @@ class Segmenter:
     Attributes:
         labels: names of the classes, in the order of the label values 1, 2, ...
         metadata: the bundle's `metadata.json`.
-        ckpt: the weights used; `own_weights` says whether they are the bundle's own.
+        ckpts: the weights used; `own_weights` says whether they are the bundle's own.
         overrides: what was given.
         recorded: what was taken from the training's record.
-        network_def: the network as it was trained; `network` is what runs.
+        trained: the network as it was trained, or the ensemble; `network` is what runs.
         settings: the configuration's values of what `SETTINGS` names, as far as it has them.
 
     Raises:
@@ -104,11 +105,12 @@ class Segmenter:
             if name.partition("#")[0] not in parser.get():
                 raise InputError(f"{configs / 'inference.json'}: has no id {name!r}; see its first lines for those.")
         self.overrides = dict(overrides or {})
-        recorded = {} if ckpt is None else recorded_settings(ckpt)
+        recorded = {} if ckpt is None else _recorded_by_all(checkpoint_files(ckpt))
         missing = {name: value for name, value in recorded.items() if name not in self.overrides}
         self.recorded = {name: value for name, value in missing.items() if name.partition("#")[0] in parser.get()}
         given = self.recorded | self.overrides
         parser.update({"bundle_root": str(configs.parent), "device": str(self.device), **given})
+        parser.update({"ckpt": str(ckpt)} if ckpt is not None else {})
         self.tta = tta
         self._turn = threading.Lock()
         try:
@@ -123,10 +125,9 @@ class Segmenter:
         self.labels: list[str] = parser.get_parsed_content("labels")
         if isinstance(self.labels, str) or not self.labels:
             raise InputError(f"labels must be a list of class names such as \"['a','b']\", got {self.labels!r}.")
-        self.ckpt = Path(ckpt or parser.get_parsed_content("ckpt"))
+        self.ckpts = checkpoint_files(ckpt or parser.get_parsed_content("ckpt"))
         self.own_weights = ckpt is None
-        self.network_def = parser.get_parsed_content("network_def")
-        load_network(self.network_def, self.ckpt)
+        self.trained = self._load(parser)
         self.settings = {name: parser.get_parsed_content(name) for name in SETTINGS if name in parser.get()}
         if self.tta and "flip_axes" not in self.settings:
             raise InputError("the bundle's inference.json has no flip_axes, so it can't average over flips.")
@@ -136,10 +137,20 @@ class Segmenter:
         steps = parser.get_parsed_content("postprocessing").transforms
         self.postprocessing = [step for step in steps if not isinstance(step, SaveImaged)]
 
+    def _load(self, parser: ConfigParser) -> nn.Module:
+        if "trained" in parser.get():
+            return parser.get_parsed_content("trained")
+        network: nn.Module = parser.get_parsed_content("network_def")
+        if len(self.ckpts) > 1:
+            raise InputError("the bundle's inference.json has no id trained, so it can't run several weights.")
+        load_network(network, self.ckpts[0])
+        return network
+
     @functools.cached_property
     def weights_sha256(self) -> str:
-        """SHA-256 of the file of the weights, as hexadecimal digits."""
-        return hashlib.sha256(self.ckpt.read_bytes()).hexdigest()
+        """SHA-256 of the file of the weights, as hexadecimal digits; of several, that of their digits in a row."""
+        digits = [hashlib.sha256(file.read_bytes()).hexdigest() for file in self.ckpts]
+        return digits[0] if len(digits) == 1 else hashlib.sha256("".join(digits).encode()).hexdigest()
 
     @property
     def takes_volumes(self) -> bool:
@@ -202,6 +213,19 @@ class Segmenter:
 
     def _flipped(self, image: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
         return self.inferer(image.flip(*axes), self.network).flip(*axes) if axes else self.inferer(image, self.network)
+
+
+def _recorded_by_all(files: Sequence[Path]) -> dict[str, Any]:
+    """What the trainings of all weights recorded; networks with other labels or another spacing can't be averaged."""
+    first, *others = (recorded_settings(file) for file in files)
+    for file, other in zip(files[1:], others, strict=True):
+        for name in sorted({*first, *other}):
+            if first.get(name) != other.get(name):
+                raise InputError(
+                    f"{file}: was trained with {name} {other.get(name)}, {files[0]} with {first.get(name)}; "
+                    "an ensemble needs weights that were trained alike."
+                )
+    return first
 
 
 def _read_metadata(configs: Path) -> dict[str, Any]:

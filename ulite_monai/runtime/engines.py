@@ -5,17 +5,20 @@ from __future__ import annotations
 import copy
 import importlib.util
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 from ulite_monai.errors import InputError, reason
+from ulite_monai.networks.ensemble import Ensemble
 from ulite_monai.networks.fuse import fuse
 from ulite_monai.networks.ulite import ULite
 from ulite_monai.runtime.memory import bytes_per_voxel
 from ulite_monai.runtime.pieces import in_pieces, together, voxels_at_once
 
-__all__ = ["ENGINES", "PRECISIONS", "TorchNetwork", "choose_engine", "compile_network"]
+__all__ = ["ENGINES", "PRECISIONS", "CompiledEnsemble", "TorchNetwork", "choose_engine", "compile_network"]
 
 ENGINES = ("auto", "torch", "openvino")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -33,7 +36,8 @@ def compile_network(
     """A network for inference on `device` that is called as `network` is, only faster.
 
     Args:
-        network: a ``ULite``, which is fused, or any network of one input and one output; it stays as it is.
+        network: a ``ULite``, which is fused, any network of one input and one output, or an ``Ensemble`` of such; it
+            stays as it is.
         device: where the input is and the logits will be.
         engine: "torch", "openvino" (CPU only), or "auto": OpenVINO on a CPU where it is installed, else PyTorch.
             Defaults to "auto".
@@ -51,6 +55,8 @@ def compile_network(
     Raises:
         InputError: When an argument is none of the above, or the device or the installation can't do it.
     """
+    if isinstance(network, Ensemble):
+        return CompiledEnsemble([compile_network(m, device, engine, precision, threads) for m in network.members])
     device = torch.device(device)
     chosen = choose_engine(device, engine)
     if precision == "auto":
@@ -127,6 +133,22 @@ class TorchNetwork(nn.Module):
         enabled = dtype != torch.float32
         with torch.autocast(self.device_type, dtype=dtype if enabled else None, enabled=enabled):
             return together([self.network(piece) for piece in in_pieces(x, self.voxels_at_once)]).float()
+
+
+class CompiledEnsemble(Ensemble):
+    """An ensemble of what ``compile_network`` made of its members."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__(members)
+        first: Any = members[0]
+        self.engine: str = first.engine
+        self.precision: str = first.precision
+        self.bytes_per_voxel = bytes_per_voxel(self)
+
+    def release_memory(self) -> None:
+        """Give back what the last input took; the next one takes it anew."""
+        for member in self.members:
+            getattr(member, "release_memory", lambda: None)()
 
 
 def _make_channels_last(network: nn.Module) -> None:

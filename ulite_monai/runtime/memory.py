@@ -8,6 +8,7 @@ from typing import Any, Literal
 import psutil
 import torch
 
+from ulite_monai.networks.ensemble import Ensemble
 from ulite_monai.networks.ulite import ULite
 from ulite_monai.runtime.cgroup import memory_left
 
@@ -31,12 +32,14 @@ def bytes_per_voxel(network: Any, run_by: RunBy = "eager") -> int:
     """Memory that `network` takes at the peak of a forward pass without gradients, for each voxel of its input.
 
     Args:
-        network: a ``ULite``, what ``compile_network`` made of one, or a wrapper around it; of any other network
-            nothing is known, and 4 KiB are assumed.
+        network: a ``ULite``, what ``compile_network`` made of one, a wrapper around it, or an ``Ensemble`` of such; of
+            any other network nothing is known, and 4 KiB are assumed.
         run_by: what will run it, if it is a ``ULite``: PyTorch as it is, or once fused, or OpenVINO.
     """
     if isinstance(network, ULite):
         return _bytes_per_voxel(network, run_by)
+    if isinstance(network, Ensemble):  # each member keeps what it took for the next window
+        return sum(bytes_per_voxel(member, run_by) for member in network.members)
     known = getattr(network, "bytes_per_voxel", None)
     if known is not None:
         return int(known)

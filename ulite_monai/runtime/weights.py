@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import glob
 import logging
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import torch
 from torch import nn
 
 from ulite_monai.errors import InputError
+from ulite_monai.networks.ensemble import Ensemble
 
-__all__ = ["initialize_weights", "load_network", "load_weights"]
+__all__ = ["checkpoint_files", "initialize_weights", "load_network", "load_weights", "trained"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +55,32 @@ def load_network(network: nn.Module, path: str | Path) -> None:
         if weights[name].shape != own.shape:
             raise _other_shape(path, name, weights[name], own)
     network.load_state_dict(weights)
+
+
+def checkpoint_files(ckpt: str | Path) -> list[Path]:
+    """The checkpoints that a path means, or a pattern such as `folds/*/model.pt`, in the order of their names.
+
+    A path without a file is given back as it is.
+    """
+    path = Path(ckpt).expanduser()
+    found = [] if path.is_file() else sorted(glob.glob(str(path), recursive=True))
+    return [Path(file) for file in found] or [path]
+
+
+def trained(network: nn.Module, ckpt: str | Path) -> nn.Module:
+    """`network` with the weights in a checkpoint; where a pattern means several, the ensemble of its copies with each.
+
+    Raises:
+        InputError: When a checkpoint is missing, damaged, or of another network.
+    """
+    files = checkpoint_files(ckpt)
+    if len(files) == 1:
+        load_network(network, files[0])
+        return network
+    members = [copy.deepcopy(network) for _ in files]
+    for member, file in zip(members, files, strict=True):
+        load_network(member, file)
+    return Ensemble(members)
 
 
 def initialize_weights(network: nn.Module, path: str | Path | None) -> None:

@@ -1,0 +1,20 @@
+"""Several networks as one."""
+
+import pytest
+import torch
+
+from ulite_monai.networks import Ensemble, ULite
+
+
+def test_logits_are_the_mean_of_the_members():
+    torch.manual_seed(0)
+    members = [ULite(2, 1, 2, features=(4, 8)).eval() for _ in range(3)]
+    image = torch.randn(1, 1, 12, 10)
+    with torch.no_grad():
+        expected = torch.stack([member(image) for member in members]).mean(0)
+        torch.testing.assert_close(Ensemble(members)(image), expected)
+
+
+def test_nothing_is_no_ensemble():
+    with pytest.raises(ValueError, match="at least one member"):
+        Ensemble([])
