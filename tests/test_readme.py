@@ -1,5 +1,6 @@
 """The README's recipes, run as they are written; only their length is cut."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -69,7 +70,7 @@ def test_training_evaluating_and_segmenting_ones_own_data(workplace):
     assert (workplace / "my_evaluation" / "metrics.csv").read_text().count("\n") == 1 + 2 * 2
     run(the_command("inference.json", "--output_dir my_masks"), workplace)
     assert len(list((workplace / "my_masks").glob("case_*.nii.gz"))) == 6
-    run(the_command("ulite predict"), workplace)
+    run(the_command("ulite predict", "--statistics"), workplace)
     names = {path.name for path in (workplace / "my_masks").iterdir()}
     assert names >= {"volumes.csv", "predictions.json", "case_0_preview.png"}
     run(the_command("ulite inspect"), workplace)
@@ -78,6 +79,16 @@ def test_training_evaluating_and_segmenting_ones_own_data(workplace):
     assert (workplace / "network.onnx").exists()
     run(the_command("ckpt_export"), workplace)
     assert (workplace / "network.ts").exists()
+
+
+@pytest.mark.slow
+def test_an_ensemble_of_folds(workplace):
+    folds = the_command("for fold in").replace("0 1 2 3 4", "0 1").replace("; done", SHORTER + " --num_folds 3; done")
+    run(folds, workplace)
+    run(the_command("ulite predict", "my_folds"), workplace)
+    report = json.loads((workplace / "my_masks" / "predictions.json").read_text())
+    assert [path[-16:] for path in report["ckpt"]] == ["folds/0/model.pt", "folds/1/model.pt"]
+    assert {case["status"] for case in report["cases"]} == {"done"}
 
 
 @pytest.mark.slow
