@@ -108,25 +108,26 @@ class Segmenter:
         recorded = {} if ckpt is None else _recorded_by_all(checkpoint_files(ckpt))
         missing = {name: value for name, value in recorded.items() if name not in self.overrides}
         self.recorded = {name: value for name, value in missing.items() if name.partition("#")[0] in parser.get()}
-        given = self.recorded | self.overrides
+        # As a path, not as text, which a configuration might evaluate.
+        weights = {} if ckpt is None else {"ckpt": Path(ckpt)}
+        given = self.recorded | self.overrides | weights
         parser.update({"bundle_root": str(configs.parent), "device": str(self.device), **given})
-        parser.update({"ckpt": str(ckpt)} if ckpt is not None else {})
+        self.own_weights = ckpt is None
         self.tta = tta
         self._turn = threading.Lock()
         try:
-            self._build(parser, ckpt)
+            self._build(parser)
         except Exception as error:  # MONAI wraps what an id's value provokes
             told = input_error(error)
             if told is None:
                 raise InputError(f"{configs / 'inference.json'}: {reason(error)}; check the ids given.") from error
             raise told from error
 
-    def _build(self, parser: ConfigParser, ckpt: str | Path | None) -> None:
+    def _build(self, parser: ConfigParser) -> None:
         self.labels: list[str] = parser.get_parsed_content("labels")
         if isinstance(self.labels, str) or not self.labels:
             raise InputError(f"labels must be a list of class names such as \"['a','b']\", got {self.labels!r}.")
-        self.ckpts = checkpoint_files(ckpt or parser.get_parsed_content("ckpt"))
-        self.own_weights = ckpt is None
+        self.ckpts = checkpoint_files(parser.get_parsed_content("ckpt"))
         self.trained = self._load(parser)
         self.settings = {name: parser.get_parsed_content(name) for name in SETTINGS if name in parser.get()}
         if self.tta and "flip_axes" not in self.settings:
