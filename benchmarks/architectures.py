@@ -4,11 +4,11 @@
     python -m benchmarks.architectures train --dataset_dir DIR --out arch.csv --only "stem 3" "MONAI's UNet"
     python -m benchmarks.architectures time --out arch.csv    # on a quiet machine
     python -m benchmarks.architectures plot --out arch.csv --picture arch.png
-    python -m benchmarks.architectures train --dataset_dir DIR --out recipes.csv --only shipped "learning rate 0.003"
+    python -m benchmarks.architectures train --dataset_dir DIR --out recipes.csv --only "batch 2" "learning rate 0.003"
 
 What a variant doesn't name is the hippocampus bundle's: preprocessing, augmentation, loss, optimizer, the shape of the
 learning rate, averaging, bfloat16 where the CPU has it. A variant is trained until the process has used the given CPU
-time, in one thread; other work on the machine slows it down (56 to 64 epochs of the shipped recipe in 12 minutes).
+time, in one thread; other work on the machine slows it down (56 to 64 epochs of the recipes in 12 minutes).
 Rows are added to the CSV file as they are made; a variant that is there is left alone.
 """
 
@@ -27,7 +27,6 @@ from monai.inferers import SlidingWindowInferer
 from monai.networks import nets
 from torch import nn
 
-from benchmarks.inference import shipped_options
 from benchmarks.turns import seconds_in_openvino
 from ulite_monai.inferers import VolumeInferer
 from ulite_monai.networks import ULite
@@ -37,6 +36,7 @@ from ulite_monai.training import MixedPrecisionInferer
 
 ULITE: dict[str, Any] = {"features": (16, 32, 64, 128, 256)}
 WIDE = (32, 64, 128, 256, 512)
+TWO_BLOCKS = (32, 32, 64, 64, 128, 128, 256)  # a level of stride 1 is one more block at the resolution before
 # What differs from U-Lite of five levels in patches of 40x56x40, four to a batch.
 NETWORKS: dict[str, dict[str, Any]] = {
     "ulite": {},
@@ -46,14 +46,15 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "stem 3, wide": {"stem_kernel_size": 3, "features": WIDE},
     "stride 2, wide": {"stem_stride": 2, "features": WIDE},
     "stride 2, first width 48": {"stem_stride": 2, "features": (48, 96, 192, 384)},
+    "stride 2, 2 blocks a level": {"stem_stride": 2, "features": TWO_BLOCKS, "strides": (1, 2) * 3},
     "instance norm": {"norm": "instance"},
     "patch 32x48x32": {"patch_size": (32, 48, 32)},
     "MONAI's UNet": {"patch_size": (48, 64, 48)},
 }
-# What differs from the shipped network in the configuration.
+# What differs from the configuration, for the network that the recipe was chosen with.
 AFFINE = "augmentation#4#"
 RECIPES: dict[str, dict[str, Any]] = {
-    "shipped": {},
+    "batch 2": {},
     "batch 1": {"batch_size": 1},
     "batch 4": {"batch_size": 4},
     "learning rate 0.003": {"learning_rate": 0.003},
@@ -67,9 +68,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "Dice without background": {"loss#include_background": False},
 }
-# Deeper networks in the shipped recipe: levels of stride 1 are blocks more at the resolution of the one before.
+# Deeper networks in the configuration as it is; the first is the one that the bundle ships.
 DEEPER: dict[str, dict[str, Any]] = {
-    "2 blocks a level, 32 to 256": {"features": (32, 32, 64, 64, 128, 128, 256), "strides": (1, 2) * 3},
+    "2 blocks a level, 32 to 256": {"features": TWO_BLOCKS, "strides": (1, 2) * 3},
     "2, 3, 4 blocks, 32 to 256": {
         "features": (32, 32, 64, 64, 64, 128, 128, 128, 128, 256),
         "strides": (1, 2, 1, 1, 2, 1, 1, 1, 2),
@@ -81,8 +82,9 @@ DEEPER: dict[str, dict[str, Any]] = {
     },
     "2 blocks a level, 32 to 384": {"features": (32, 32, 96, 96, 192, 192, 384), "strides": (1, 2) * 3},
 }
+STRIDED = NETWORKS["stride 2, first width 48"]
 VARIANTS = {name: {"batch_size": 4} | ULITE | options for name, options in NETWORKS.items()} | {
-    name: shipped_options() | options for name, options in (RECIPES | DEEPER).items()
+    name: STRIDED | options for name, options in (RECIPES | DEEPER).items()
 }
 OF_THE_NETWORK = ("features", "norm", "stem_kernel_size", "stem_stride", "strides")
 COLUMNS = ("variant", "parameters", "epochs", "steps", "cpu_minutes", "dice_anterior", "dice_posterior", "seconds_96")

@@ -63,7 +63,7 @@ def make_network(name: str, dims: int, channels: int) -> nn.Module:
 def shipped_options() -> dict[str, Any]:
     """What the hippocampus bundle's network has otherwise than `ULite` by default."""
     definition = json.loads((find_bundle("hippocampus") / "configs" / "inference.json").read_text())["network_def"]
-    return {name: value for name, value in definition.items() if name in ("features", "stem_stride")}
+    return {name: value for name, value in definition.items() if name in ("features", "strides", "stem_stride")}
 
 
 OTHERS = ("UNet", "BasicUNet", "SegResNet", "DynUNet", "AttentionUnet", "SwinUNETR")

@@ -80,7 +80,7 @@ def make_dataset(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-SMALL = ("--patch_size", "[24,24,16]", "--batch_size", "2", "--network_def#features", "[8,16,16]")
+SMALL = ("--patch_size", "[24,24,16]", "--batch_size", "2", "--network_def#features", "[8,16,16]", "--network_def#strides", "2")
 
 
 def environment() -> dict[str, str]:

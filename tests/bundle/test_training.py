@@ -105,7 +105,7 @@ def test_the_weights_need_no_settings_again(bundle, trained, tmp_path):
     assert other.labels == ["c", "d"] and "labels" not in other.recorded
     alone = tmp_path / "alone.pt"
     alone.write_bytes((run / "model.pt").read_bytes())
-    typed = {"network_def#features": [8, 16, 16], "spacing": [2.0, 1.0, 1.0]}
+    typed = {"network_def#features": [8, 16, 16], "network_def#strides": 2, "spacing": [2.0, 1.0, 1.0]}
     same = Segmenter("hippocampus", alone, "cpu", overrides=typed)
     item = {"image": [str(image)]}
     assert not same.recorded and np.array_equal(segmenter(item).mask, same(item).mask)
