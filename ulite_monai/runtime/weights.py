@@ -17,6 +17,8 @@ __all__ = ["checkpoint_files", "initialize_weights", "load_network", "load_weigh
 
 logger = logging.getLogger(__name__)
 
+AS_TRAINED = "give labels, in_channels and the ids below network_def (features, strides, ...) as its training had them"
+
 
 def load_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """The state dict in a checkpoint: `model.pt` or another flat one, or the averaged network of a `last.ckpt`.
@@ -107,11 +109,13 @@ def _require_same_names(path: str | Path, weights: dict[str, torch.Tensor], netw
     odd = sorted(set(weights) ^ set(network.state_dict()))
     if odd:
         where = "the checkpoint" if odd[0] in weights else "the network"
-        raise InputError(f"{path}: is of another network: only {where} has {odd[0]} ({len(odd)} names differ).")
+        raise InputError(
+            f"{path}: is of another network: only {where} has {odd[0]} ({len(odd)} names differ); {AS_TRAINED}."
+        )
 
 
 def _other_shape(path: str | Path, name: str, found: torch.Tensor, expected: torch.Tensor) -> InputError:
     return InputError(
         f"{path}: is of another network: {name} has shape {tuple(found.shape)}, here it is {tuple(expected.shape)}; "
-        "use the labels, features, kernels and input channels that it was trained with."
+        f"{AS_TRAINED}."
     )
