@@ -278,14 +278,7 @@ def _write_seg(case: Case, mask: np.ndarray, path: Path, segmenter: Segmenter) -
 
     assert case.series is not None
     labels = coded_labels(segmenter.metadata, segmenter.labels)
-    return write_dicom_seg(mask, case.series, labels, path, *_algorithm(segmenter))
-
-
-def _algorithm(segmenter: Segmenter) -> tuple[str, str]:
-    """Name and version of what made the masks: the bundle's, or with other weights theirs."""
-    if segmenter.own_weights:
-        return segmenter.metadata["name"], segmenter.metadata["version"]
-    return "U-Lite, weights of the user", segmenter.weights_sha256[:12]
+    return write_dicom_seg(mask, case.series, labels, path, *segmenter.algorithm)
 
 
 def _made_by(segmenter: Segmenter) -> dict[str, Any]:
@@ -304,7 +297,7 @@ class _Report:
     def __init__(self, path: Path, segmenter: Segmenter, former: Mapping[str, CaseResult]) -> None:
         self.path = path
         self.former = former  # still true of the cases that this run hasn't done, or not yet
-        name, version = _algorithm(segmenter)
+        name, version = segmenter.algorithm
         self.head = {
             "algorithm": {"name": name, "version": version},
             "bundle": {name: segmenter.metadata.get(name) for name in ("name", "version")},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import json
 import threading
@@ -22,9 +21,10 @@ from torch import nn
 from ulite_monai.bundles import find_bundle
 from ulite_monai.errors import InputError, input_error, reason
 from ulite_monai.io.finite import NonFinite
+from ulite_monai.prediction.algorithm import algorithm
 from ulite_monai.runtime.process import choose_device, is_true
 from ulite_monai.runtime.recorded import recorded_settings
-from ulite_monai.runtime.weights import checkpoint_files, load_network
+from ulite_monai.runtime.weights import checkpoint_files, load_network, weights_sha256
 from ulite_monai.transforms import LabelsOnInputGridd, LoadVolumed
 
 __all__ = ["Segmentation", "Segmenter"]
@@ -149,9 +149,13 @@ class Segmenter:
 
     @functools.cached_property
     def weights_sha256(self) -> str:
-        """SHA-256 of the file of the weights, as hexadecimal digits; of several, that of their digits in a row."""
-        digits = [hashlib.sha256(file.read_bytes()).hexdigest() for file in self.ckpts]
-        return digits[0] if len(digits) == 1 else hashlib.sha256("".join(digits).encode()).hexdigest()
+        """Of the weights; see `ulite_monai.runtime.weights.weights_sha256`."""
+        return weights_sha256(self.ckpts)
+
+    @property
+    def algorithm(self) -> tuple[str, str]:
+        """Name and version of what makes the masks: the bundle's, or with other weights theirs."""
+        return algorithm(self.metadata, None if self.own_weights else self.weights_sha256)
 
     @property
     def takes_volumes(self) -> bool:

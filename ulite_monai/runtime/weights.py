@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import glob
+import hashlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +15,7 @@ from torch import nn
 from ulite_monai.errors import InputError
 from ulite_monai.networks.ensemble import Ensemble
 
-__all__ = ["checkpoint_files", "initialize_weights", "load_network", "load_weights", "trained"]
+__all__ = ["checkpoint_files", "initialize_weights", "load_network", "load_weights", "trained", "weights_sha256"]
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,12 @@ def checkpoint_files(ckpt: str | Path) -> list[Path]:
     path = Path(ckpt).expanduser()
     found = [] if path.is_file() else sorted(glob.glob(str(path), recursive=True))
     return [Path(file) for file in found] or [path]
+
+
+def weights_sha256(files: Sequence[Path]) -> str:
+    """SHA-256 of the file of weights, as hexadecimal digits; of several, that of their digits in a row."""
+    digits = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return digits[0] if len(digits) == 1 else hashlib.sha256("".join(digits).encode()).hexdigest()
 
 
 def trained(network: nn.Module, ckpt: str | Path) -> nn.Module:
