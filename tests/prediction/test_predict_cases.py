@@ -181,13 +181,15 @@ def test_a_volume_written_as_a_dicom_series_gives_the_same_mask_and_a_seg(segmen
     source = nib.load(hippocampus / "imagesTr" / "hippocampus_001.nii.gz")
     values = np.asarray(source.dataobj)
     values = np.round((values - values.min()) / np.ptp(values) * 4000).astype(np.int16)
-    (tmp_path / "dicom").mkdir()
+    patient = tmp_path / "dicom" / "patient A"
+    patient.mkdir(parents=True)
     for k in range(values.shape[2]):
-        make_slice(values, source.affine, k).save_as(tmp_path / "dicom" / f"{k * 7 % 31}_{k}", enforce_file_format=True)
+        make_slice(values, source.affine, k).save_as(patient / f"{k * 7 % 31}_{k}", enforce_file_format=True)
     write_volume(tmp_path / "nifti" / "case.nii.gz", values, source.affine)
     options = PredictOptions(format="both")
     (from_nifti,) = predict_cases(tmp_path / "nifti", tmp_path / "a", segmenter)
     (from_dicom,) = predict_cases(tmp_path / "dicom", tmp_path / "b", segmenter, options)
+    assert from_dicom.input == str(patient)  # the id, which names the outputs, says nothing of the patient
     assert (from_nifti.status, from_dicom.status) == ("done", "done"), from_dicom.message
     one, other = (nib.as_closest_canonical(nib.load(r.outputs[0])) for r in (from_nifti, from_dicom))
     assert np.allclose(one.affine, other.affine, atol=1e-3)

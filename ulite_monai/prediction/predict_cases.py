@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -69,7 +70,7 @@ class CaseResult:
 
     Attributes:
         id: the case's.
-        input: what was read.
+        input: what was read: a file (the first of several channels), or the folder of a DICOM series.
         status: "done", "empty" (done, and nothing found), "skipped" (was there already), "refused" or "failed".
         message: why it was refused or failed.
         seconds: that it took.
@@ -175,7 +176,7 @@ def _predict_case(
     former: CaseResult | None,
 ) -> CaseResult:
     started = time.perf_counter()
-    result = CaseResult(case.id, str(case.image[0]))
+    result = CaseResult(case.id, _source(case))
     try:
         paths = _paths(case, folder, mask_name, options)
         if former is not None and paths and all(path.exists() for path in paths.values()):
@@ -193,6 +194,11 @@ def _predict_case(
         result.status, result.message = "failed", reason(error)
     result.seconds = round(time.perf_counter() - started, 3)
     return result
+
+
+def _source(case: Case) -> str:
+    """Where the case lies: its (first) file, or the folder that holds the files of its series."""
+    return str(case.image[0]) if case.series is None else os.path.commonpath(case.series.files or case.image)
 
 
 def _former_results(folder: Path, segmenter: Segmenter, resume: bool) -> dict[str, CaseResult]:
