@@ -19,6 +19,7 @@ from ulite_monai.io.atomic import atomic_path, remove_leftovers
 from ulite_monai.io.cases import Case, find_cases
 from ulite_monai.io.coding import coded_labels
 from ulite_monai.io.images import read_rgb, write_mask, write_probability_pages
+from ulite_monai.io.read_volume import load_readers
 from ulite_monai.io.replaceable import require_replaceable
 from ulite_monai.io.write_nifti import write_label_map, write_probabilities
 from ulite_monai.prediction.read_case import Refused, is_image, read_case, require_fitting
@@ -128,6 +129,7 @@ def predict_cases(
         done = former.get(case.id) if options.resume else None
         return _predict_case(case, folder, mask_name, segmenter, options, done)
 
+    load_readers(path for case in cases for path in case.image)
     with ThreadPoolExecutor(max_workers=options.jobs) as pool:
         for number, result in enumerate(pool.map(run, cases), start=1):
             results.append(result)
