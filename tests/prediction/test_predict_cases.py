@@ -473,6 +473,28 @@ def test_masks_below_the_inputs_are_no_inputs_of_the_next_run(segmenter, tmp_pat
         assert statuses(results) == {"a": "done"}
 
 
+def test_resume_segments_another_input_of_the_same_name(segmenter, tmp_path):
+    for folder, seed in (("a", 1), ("b", 2)):
+        write_volume(tmp_path / folder / "001.nii.gz", volume(seed))
+    predict_cases(tmp_path / "a", tmp_path / "out", segmenter)
+    (result,) = predict_cases(tmp_path / "b", tmp_path / "out", segmenter, PredictOptions(resume=True))
+    assert (result.status, result.input) == ("done", str(tmp_path / "b" / "001.nii.gz"))
+    mask = np.asarray(nib.load(tmp_path / "out" / "001.nii.gz").dataobj)
+    assert np.array_equal(mask, expected_mask(volume(2)))
+    (result,) = predict_cases(tmp_path / "b", tmp_path / "out", segmenter, PredictOptions(resume=True))
+    assert result.status == "skipped"
+
+
+def test_resume_knows_cases_in_subfolders(segmenter, tmp_path):
+    for subject in ("sub-01", "sub-02"):
+        write_volume(tmp_path / "in" / subject / "anat" / "T1w.nii.gz", volume(1))
+    options = PredictOptions(resume=True, statistics=True)
+    for expected in ("done", "skipped"):
+        results = predict_cases(tmp_path / "in", tmp_path / "out", segmenter, options)
+        assert [result.status for result in results] == [expected] * 2
+    assert len((tmp_path / "out" / "volumes.csv").read_text().splitlines()) == 1 + 2 * 2
+
+
 def test_resume_works_from_another_working_directory(segmenter, tmp_path, monkeypatch):
     write_volume(tmp_path / "in" / "a.nii.gz", volume())
     for folder, up in ((tmp_path, "."), (tmp_path / "in", "..")):

@@ -72,6 +72,7 @@ class CaseResult:
     Attributes:
         id: the case's.
         input: what was read: a file (the first of several channels), or the folder of a DICOM series.
+        input_state: how many files that is, their bytes, and when the last was modified (seconds since 1970).
         status: "done", "empty" (done, and nothing found), "skipped" (was there already), "refused" or "failed".
         message: why it was refused or failed.
         seconds: that it took.
@@ -88,6 +89,7 @@ class CaseResult:
     message: str = ""
     seconds: float = 0.0
     inference: str = ""
+    input_state: str = ""
     outputs: list[str] = field(default_factory=list)
     volumes: list[LabelVolume] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -178,10 +180,11 @@ def _predict_case(
     former: CaseResult | None,
 ) -> CaseResult:
     started = time.perf_counter()
-    result = CaseResult(case.id, _source(case))
+    result = CaseResult(case.id, _source(case), input_state=_state(case))
     try:
         paths = _paths(case, folder, mask_name, options)
-        if former is not None and paths and all(path.exists() for path in paths.values()):
+        same = former is not None and former.input_state == result.input_state != ""
+        if former is not None and same and paths and all(path.exists() for path in paths.values()):
             result = replace(former, status="skipped")
         else:
             for kind in KINDS_OF_MASK & set(paths):
@@ -203,6 +206,16 @@ def _source(case: Case) -> str:
     return str(case.image[0]) if case.series is None else os.path.commonpath(case.series.files or case.image)
 
 
+def _state(case: Case) -> str:
+    files = case.image if case.series is None else case.series.files
+    try:
+        states = [file.stat() for file in files]
+    except OSError:  # reading it tells that better
+        return ""
+    newest = max((state.st_mtime for state in states), default=0.0)
+    return f"{len(states)} files, {sum(state.st_size for state in states)} bytes, {newest}"
+
+
 def _former_results(folder: Path, segmenter: Segmenter, resume: bool) -> dict[str, CaseResult]:
     """What a former run into `folder` by the same weights and settings did and is still there, by case id."""
     try:
@@ -218,7 +231,13 @@ def _former_results(folder: Path, segmenter: Segmenter, resume: bool) -> dict[st
     except (OSError, ValueError, TypeError, KeyError):  # none, or of another version: nothing is skipped
         return {}
     done = [result for result in results if result.status in ("done", "empty", "skipped")]
-    return {result.id: result for result in done if all((folder / Path(path).name).exists() for path in result.outputs)}
+    there = [result for result in done if all(_output(folder, result.id, path).exists() for path in result.outputs)]
+    return {result.id: result for result in there}
+
+
+def _output(folder: Path, case_id: str, path: str) -> Path:
+    """Where a recorded output lies now, though the folder may have been moved: a case's id may name subfolders."""
+    return folder / Path(case_id).parent / Path(path).name
 
 
 def _paths(case: Case, folder: Path, mask_name: str | None, options: PredictOptions) -> dict[str, Path]:
