@@ -760,3 +760,16 @@ def test_the_shipped_weights_dont_care_about_orientation(hippocampus, dice_of_sh
         for letters in itertools.product(*axes):
             turn = nib.orientations.ornt_transform(stored_as, nib.orientations.axcodes2ornt(letters))
             assert np.array_equal(dice_of_shipped("hippocampus_298", source.as_reoriented(turn)), reference)
+
+
+def test_weights_without_a_record_are_warned_of(weights, caplog):
+    def warnings():
+        return [record.getMessage() for record in caplog.records if record.name.startswith("ulite_monai")]
+
+    Segmenter("hippocampus", weights, "cpu", overrides={"labels": ["head", "tail"]})
+    Segmenter("hippocampus", device="cpu")
+    assert not warnings()
+    Segmenter("hippocampus", weights, "cpu")
+    (message,) = warnings()
+    assert message.startswith(f"{weights}: no run.json beside it says what it was trained for; labels ['anterior', ")
+    assert "spacing [1.0, 1.0, 1.0]" in message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from ulite_monai.transforms import LabelsOnInputGridd, LoadVolumed
 
 __all__ = ["Segmentation", "Segmenter"]
 
+
+logger = logging.getLogger(__name__)
 
 SETTINGS = (
     *("spacing", "roi_size", "overlap", "grow_windows"),
@@ -68,7 +71,7 @@ class Segmenter:
         bundle: a shipped bundle's name, or a path. Its configuration is code: name only bundles that you trust.
         ckpt: the weights, or a pattern such as `folds/*/model.pt` for the ensemble of several; None for the bundle's
             own. What their training recorded beside them (`run.json`: labels, spacing, windows, the network's options)
-            is taken for what `overrides` doesn't say.
+            is taken for what `overrides` doesn't say; without a record, the log warns of what is taken for granted.
         device: "auto" for a GPU where there is one, or a device's name.
         tta: average the logits over the flips of the image (test-time augmentation), along the configuration's
             `flip_axes` alone: a network that never saw a flip in training fails on it.
@@ -122,6 +125,12 @@ class Segmenter:
             if told is None:
                 raise InputError(f"{configs / 'inference.json'}: {reason(error)}; check the ids given.") from error
             raise told from error
+        if ckpt is not None and not recorded and "labels" not in self.overrides:
+            logger.warning(
+                "%s: no run.json beside it says what it was trained for; labels %s, spacing %s, and windows are the "
+                "bundle's. Put the run.json of its training beside it, or give them: --set ID=VALUE.",
+                *(self.ckpts[0], self.labels, self.settings.get("spacing")),
+            )
 
     def _build(self, parser: ConfigParser) -> None:
         self.labels: list[str] = parser.get_parsed_content("labels")
