@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ulite_monai.errors import InputError
+from ulite_monai.io.files_below import files_below, is_file_or_broken_link
 
 if TYPE_CHECKING:
     from ulite_monai.io.dicom_series import DicomSeries
@@ -21,6 +22,7 @@ VOLUME_SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".nrrd", ".nhdr", ".mha
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 SUFFIXES = VOLUME_SUFFIXES + IMAGE_SUFFIXES
 LAYOUT_FOLDERS = ("imagesTs", "imagesTr")
+PAIRS = (("imagesTr", "labelsTr"), ("images", "masks"))
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ def find_cases(path: str | Path) -> list[Case]:
     Args:
         path: a volume or image file; a data list (JSON: Decathlon's `dataset.json`, or a list or `testing` /
             `validation` / `training` lists of `{"image": ...}`); a folder in Decathlon's or nnU-Net's layout (its
-            `imagesTs`, else `imagesTr`); a folder of files, searched recursively; a DICOM file, or a folder with any
-            number of DICOM series in any arrangement.
+            `imagesTs`, else `imagesTr`), or with `images` beside `masks`; a folder of files, searched recursively,
+            through links too; a DICOM file, or a folder with any number of DICOM series in any arrangement.
 
     Returns:
         Cases ordered by id.
@@ -94,7 +96,8 @@ def find_cases(path: str | Path) -> list[Case]:
     elif root.is_file() and _is_readable(root):
         cases = [_from_file(root)]
     else:
-        root = next((root / name for name in LAYOUT_FOLDERS if (root / name).is_dir()), root)
+        pairs = (image for image, label in PAIRS if (root / label).is_dir())  # labels are no inputs
+        root = next((root / name for name in (*LAYOUT_FOLDERS, *pairs) if (root / name).is_dir()), root)
         cases = [*_from_files_below(root), *_from_dicom(root)]
     if not cases:
         raise InputError(f"{root}: holds no volume or image that can be read ({', '.join(SUFFIXES)}, DICOM).")
@@ -128,17 +131,23 @@ def find_labelled_cases(dataset_dir: str | Path | None) -> list[Case]:
         if missing:
             raise InputError(f"{missing[0].image[0]}: the image of case {missing[0].id} in {datalist} doesn't exist.")
     else:
-        pairs = [(root / "imagesTr", root / "labelsTr"), (root / "images", root / "masks")]
+        pairs = [(root / image, root / label) for image, label in PAIRS]
         images, labels = next((pair for pair in pairs if all(p.is_dir() for p in pair)), (None, None))
         if images is None or labels is None:
             raise InputError(
                 f"{root}: holds neither dataset.json nor the folders imagesTr and labelsTr (or images and masks)."
             )
-        found = {stem(p): p for p in sorted(labels.iterdir()) if _is_readable(p)}
+        found = _labels_by_stem(labels)
         folders = [Case(p.name, (p,)) for p in sorted(images.iterdir()) if p.is_dir() and not p.name.startswith(".")]
         files = _from_files(images, images.iterdir(), whole=set(found))
         cases = [Case(c.id, c.image, found.get(c.id)) for c in (*files, *folders)]
         unlabelled = [case for case in cases if case.label is None]
+        lonely = sorted(set(found) - {case.id for case in cases})
+        if lonely:
+            raise InputError(
+                f"{found[lonely[0]]}: no image for this label ({len(lonely)} of {len(found)} labels lack theirs); "
+                f"add it to {images} or take the label out."
+            )
     if unlabelled:
         first = unlabelled[0]
         raise InputError(
@@ -148,6 +157,15 @@ def find_labelled_cases(dataset_dir: str | Path | None) -> list[Case]:
     if not cases:
         raise InputError(f"{root}: holds no labelled cases.")
     return _unique(cases)
+
+
+def _labels_by_stem(folder: Path) -> dict[str, Path]:
+    labels: dict[str, Path] = {}
+    for file in sorted({_header_of(p) for p in folder.iterdir() if _is_readable(p)}):
+        twin = labels.setdefault(stem(file), file)
+        if twin is not file:
+            raise InputError(f"{file}: is a second label of its case, beside {twin.name}; take one of them out.")
+    return labels
 
 
 def _lists_cases(datalist: Path) -> bool:
@@ -184,12 +202,12 @@ def _header_of(path: Path) -> Path:
 
 
 def _from_files_below(root: Path) -> list[Case]:
-    return list(_from_files(root, root.rglob("*"))) if root.is_dir() else []
+    return list(_from_files(root, files_below(root))) if root.is_dir() else []
 
 
 def _from_files(root: Path, paths: Iterable[Path], whole: Container[str] = ()) -> Iterator[Case]:
     """A case a file, but for nnU-Net's channels; `whole` holds stems that are cases of their own all the same."""
-    files = {_header_of(p) for p in paths if p.is_file() and _is_readable(p)}
+    files = {_header_of(p) for p in paths if is_file_or_broken_link(p) and _is_readable(p)}
     return _join_channels(root, sorted(files), whole)
 
 

@@ -13,6 +13,7 @@ from ulite_monai.io.dicom_geometry import stack_slices
 from ulite_monai.io.dicom_header import UNREADABLE, Header, NotAnImage, read_header
 from ulite_monai.io.dicom_series import DicomSeries, DicomTree, Slice
 from ulite_monai.io.dicom_split import split_into_volumes
+from ulite_monai.io.files_below import files_below
 
 __all__ = ["find_series"]
 
@@ -53,9 +54,7 @@ def _files(root: Path) -> Iterator[Path]:
     if root.is_file():
         yield root
         return
-    for folder, subfolders, names in os.walk(root):
-        subfolders.sort()
-        yield from (file for name in sorted(names) if (file := Path(folder, name)).is_file())
+    yield from (file for file in files_below(root) if file.exists())
 
 
 def _volumes(root: Path, headers: Sequence[Header], unreadable: Mapping[Path, Sequence[str]]) -> Iterator[DicomSeries]:
