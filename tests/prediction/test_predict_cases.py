@@ -537,6 +537,23 @@ def test_what_is_not_of_the_bundles_kind_is_refused(segmenter, tmp_path):
     assert "2D image" in results["thumbnail"].message
 
 
+@pytest.mark.parametrize(
+    ("series", "options", "status", "words"),
+    [
+        ("odd_series/ct_flipped_iop_17slices", PredictOptions(), "refused", "CT"),
+        ("odd_series_noise_pixels/gantrytilting_001", PredictOptions(force=True), "failed", "resample-tilt"),
+        ("odd_series_noise_pixels/gantrytilting_001", PredictOptions(force=True, resample_tilt=True), "done", ""),
+    ],
+)
+def test_a_listed_folder_is_judged_as_the_series_in_it(
+    segmenter, shared_data, tmp_path, series, options, status, words
+):
+    listed = tmp_path / "list.json"
+    listed.write_text(json.dumps([{"image": str(shared_data / "dicom" / series)}]))
+    (result,) = predict_cases(listed, tmp_path / "out", segmenter, options)
+    assert result.status.replace("empty", "done") == status and words in result.message, result
+
+
 def test_one_dicom_file_is_one_slice_and_a_name_must_fit_the_format(weights, shared_data, tmp_path):
     (file, *_) = sorted((shared_data / "dicom" / "odd_series" / "ct_flipped_iop_17slices").iterdir())
     segmenter = Segmenter("hippocampus", weights, "cpu")
@@ -655,6 +672,13 @@ def test_export_of_a_bundle(weights, tmp_path, to, name):
     report = export_bundle("hippocampus", tmp_path / name, to, weights, {"roi_size": [24, 32, 24]})
     assert report.files[0] == tmp_path / name and report.files[0].exists()
     assert report.checked_shape == (1, 1, 24, 32, 24) and report.largest_difference < 1e-3
+
+
+def test_an_export_doesnt_replace_its_weights(weights):
+    before = weights.read_bytes()
+    with pytest.raises(InputError, match=r"model\.pt: is the weights that are to be exported; give another name"):
+        export_bundle("hippocampus", weights, "torchscript", weights)
+    assert weights.read_bytes() == before
 
 
 @pytest.mark.slow

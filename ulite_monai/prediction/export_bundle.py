@@ -36,6 +36,8 @@ def export_bundle(
         InputError: When the bundle, its weights, or the file can't be used.
     """
     segmenter = Segmenter(bundle, ckpt, device="cpu", overrides={"engine": "torch", **(overrides or {})})
+    if Path(path).resolve() in [file.resolve() for file in segmenter.ckpts]:
+        raise InputError(f"{path}: is the weights that are to be exported; give another name.")
     network = segmenter.trained
     if not isinstance(network, ULite):
         raise InputError(f"a file holds one U-Lite, not an {type(network).__name__}; export each of the weights.")

@@ -121,7 +121,7 @@ def predict_cases(
     options = options or PredictOptions()
     if options.jobs < 1:
         raise InputError(f"jobs must be at least 1, got {options.jobs}.")
-    cases, folder, mask_name = _plan(Path(source), Path(output), options)
+    cases, folder, mask_name = _plan(Path(source).expanduser(), Path(output).expanduser(), options)
     remove_leftovers(folder)
     former = _former_results(folder, segmenter, options.resume)
     report = _Report(folder / "predictions.json", segmenter, former)
