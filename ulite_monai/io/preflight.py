@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
-from PIL import Image
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.cases import IMAGE_SUFFIXES
 from ulite_monai.io.finite import NonFinite, settle_nonfinite
+from ulite_monai.io.images import open_image
 from ulite_monai.io.read_volume import load_readers
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import Volume, require_same_grid
@@ -145,12 +145,10 @@ def _load(path: str, colour: bool = True, on_nonfinite: NonFinite = "error", res
 
 def _load_image(file: Path, colour: bool) -> _Loaded:
     try:
-        with Image.open(file) as image:
+        with open_image(file) as image:
             array = settle_nonfinite(np.asarray(image), file, "error", [])
     except InputError as error:
         raise _Unreadable(str(error)) from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise _Unreadable(f"{file}: can't be read, it is damaged or of an unknown format ({error}).") from None
     if array.ndim == 3 and not colour:
         raise _Unreadable(f"{file}: is a colour image of shape {array.shape}; a label must be grey, one value a pixel.")
     return _Loaded(str(file), array[..., 0] if array.ndim == 3 else array, np.eye(4))  # the last axis is colour

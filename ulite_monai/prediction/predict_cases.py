@@ -18,7 +18,7 @@ from ulite_monai.errors import InputError, reason
 from ulite_monai.io.atomic import atomic_path, remove_leftovers
 from ulite_monai.io.cases import Case, find_cases
 from ulite_monai.io.coding import coded_labels
-from ulite_monai.io.images import read_rgb, write_mask, write_probability_pages
+from ulite_monai.io.images import open_image, read_rgb, write_mask, write_probability_pages
 from ulite_monai.io.read_volume import load_readers
 from ulite_monai.io.replaceable import require_replaceable
 from ulite_monai.io.write_nifti import write_label_map, write_probabilities
@@ -264,7 +264,10 @@ def _segment(
 ) -> None:
     item = case.item()
     volume = None
-    if not is_image(case):
+    if is_image(case):
+        with open_image(case.image[0]):  # the bundle's reader says less of what it can't read
+            pass
+    else:
         tilted = options.resample_tilt or segmenter.resamples_tilt
         item["image"] = read_case(case, segmenter.metadata, options.force, tilted, segmenter.on_nonfinite)
         volume = item["image"][0]
