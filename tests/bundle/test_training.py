@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from tests.conftest import SMALL, ellipsoids, environment, read_json, run_bundle, write_volume
-from ulite_monai.prediction import Segmenter
+from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
 
 
 def train(bundle, dataset, output, *more, run_id="training", cwd=None, check=True):
@@ -333,6 +333,19 @@ def test_two_channels_of_different_scale_train(bundle, make_dataset, tmp_path):
     parser.update({"dataset_dir": str(dataset), "in_channels": 2, "num_folds": 3})
     image = Compose(parser.get_parsed_content("image_preprocessing"))(parser.get_parsed_content("items")[0])["image"]
     np.testing.assert_allclose(image.std(dim=(1, 2, 3)), 1, atol=1e-3)
+    new = (dataset / "imagesTr").rename(tmp_path / "new patients")
+    ckpt = tmp_path / "run" / "model.pt"
+    results = predict_cases(new, tmp_path / "masks", Segmenter("hippocampus", ckpt, "cpu"), PredictOptions(force=True))
+    assert [result.id for result in results] == [f"case_{n}" for n in range(6)]
+    run_bundle(
+        *("run", "--bundle_root", str(bundle), "--config_file", str(bundle / "configs" / "inference.json")),
+        *("--dataset_dir", str(new), "--output_dir", str(tmp_path / "theirs"), "--ckpt", str(ckpt)),
+        *("--in_channels", "2", *SMALL[4:]),
+        cwd=tmp_path,
+    )
+    for result in results:
+        ours, theirs = (nib.load(tmp_path / where / f"{result.id}.nii.gz") for where in ("masks", "theirs"))
+        assert np.array_equal(np.asarray(ours.dataobj), np.asarray(theirs.dataobj))
 
 
 @pytest.mark.slow

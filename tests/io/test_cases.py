@@ -49,6 +49,13 @@ def test_nnunet_channels_are_one_case(tmp_path):
     assert isinstance(cases["p_1"].item()["image"], list) and isinstance(cases["p_2"].item()["image"], str)
 
 
+def test_in_any_folder_where_the_network_takes_several(tmp_path):
+    for name in ("p_1_0000", "p_1_0001", "p_2"):
+        write_volume(tmp_path / "new" / f"{name}.nii.gz", VOXELS)
+    assert ids(find_cases(tmp_path / "new")) == ["p_1_0000", "p_1_0001", "p_2"]
+    assert ids(find_cases(tmp_path / "new", channels=2)) == ["p_1", "p_2"]
+
+
 def test_links_are_followed_and_broken_ones_are_cases(tmp_path):
     """A broken one fails with a sentence when it is read; passed over, it would be missed by nobody."""
     write_volume(tmp_path / "elsewhere" / "b.nii.gz", np.ones((2, 3, 4), np.float32))

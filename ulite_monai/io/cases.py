@@ -73,7 +73,7 @@ def stem(path: Path) -> str:
     return path.name
 
 
-def find_cases(path: str | Path) -> list[Case]:
+def find_cases(path: str | Path, channels: int = 1) -> list[Case]:
     """The cases to segment at `path`.
 
     Args:
@@ -81,6 +81,8 @@ def find_cases(path: str | Path) -> list[Case]:
             `validation` / `training` lists of `{"image": ...}`); a folder in Decathlon's or nnU-Net's layout (its
             `imagesTs`, else `imagesTr`), or with `images` beside `masks`; a folder of files, searched recursively,
             through links too; a DICOM file, or a folder with any number of DICOM series in any arrangement.
+        channels: of the network that is to segment them. Where it takes several, files named `_0000`, `_0001`, ... are
+            the channels of a case in any folder, else in `imagesTr` and `imagesTs` alone.
 
     Returns:
         Cases ordered by id.
@@ -98,7 +100,8 @@ def find_cases(path: str | Path) -> list[Case]:
     else:
         pairs = (image for image, label in PAIRS if (root / label).is_dir())  # labels are no inputs
         root = next((root / name for name in (*LAYOUT_FOLDERS, *pairs) if (root / name).is_dir()), root)
-        cases = [*_from_files_below(root), *_from_dicom(root)]
+        below = files_below(root) if root.is_dir() else ()
+        cases = [*_from_files(root, below, everywhere=channels > 1), *_from_dicom(root)]
     if not cases:
         raise InputError(f"{root}: holds no volume or image that can be read ({', '.join(SUFFIXES)}, DICOM).")
     return _unique(cases)
@@ -201,14 +204,12 @@ def _header_of(path: Path) -> Path:
     return path
 
 
-def _from_files_below(root: Path) -> list[Case]:
-    return list(_from_files(root, files_below(root))) if root.is_dir() else []
-
-
-def _from_files(root: Path, paths: Iterable[Path], whole: Container[str] = ()) -> Iterator[Case]:
+def _from_files(
+    root: Path, paths: Iterable[Path], whole: Container[str] = (), everywhere: bool = False
+) -> Iterator[Case]:
     """A case a file, but for nnU-Net's channels; `whole` holds stems that are cases of their own all the same."""
     files = {_header_of(p) for p in paths if is_file_or_broken_link(p) and _is_readable(p)}
-    return _join_channels(root, sorted(files), whole)
+    return _join_channels(root, sorted(files), whole, everywhere)
 
 
 def _from_dicom(root: Path) -> Iterator[Case]:
@@ -218,13 +219,14 @@ def _from_dicom(root: Path) -> Iterator[Case]:
         yield Case(series.id, (root,), series=series)
 
 
-def _join_channels(root: Path, files: list[Path], whole: Container[str]) -> Iterator[Case]:
+def _join_channels(root: Path, files: list[Path], whole: Container[str], everywhere: bool) -> Iterator[Case]:
     """nnU-Net names the channels of a case `_0000`, `_0001`, below `imagesTr` and `imagesTs`."""
     channels: dict[str, dict[str, Path]] = defaultdict(dict)
     for file in files:
         name = (file.parent / stem(file)).relative_to(root).as_posix()
         base, _, number = name.rpartition("_")
-        if file.parent.name in LAYOUT_FOLDERS and base and len(number) == 4 and number.isdigit() and name not in whole:
+        layout = everywhere or file.parent.name in LAYOUT_FOLDERS
+        if layout and base and len(number) == 4 and number.isdigit() and name not in whole:
             channels[base][number] = file
         else:
             yield Case(name, (file,))

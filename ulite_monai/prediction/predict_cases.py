@@ -121,7 +121,8 @@ def predict_cases(
     options = options or PredictOptions()
     if options.jobs < 1:
         raise InputError(f"jobs must be at least 1, got {options.jobs}.")
-    cases, folder, mask_name = _plan(Path(source).expanduser(), Path(output).expanduser(), options)
+    cases = find_cases(source, segmenter.channels if segmenter.takes_volumes else 1)  # an image's colours are one file
+    cases, folder, mask_name = _plan(Path(source).expanduser(), Path(output).expanduser(), cases, options)
     remove_leftovers(folder)
     former = _former_results(folder, segmenter, options.resume)
     report = _Report(folder / "predictions.json", segmenter, former)
@@ -144,9 +145,10 @@ def predict_cases(
     return results
 
 
-def _plan(source: Path, output: Path, options: PredictOptions) -> tuple[list[Case], Path, str | None]:
+def _plan(
+    source: Path, output: Path, cases: list[Case], options: PredictOptions
+) -> tuple[list[Case], Path, str | None]:
     """The cases, the folder to write to, and the mask's name if `output` gives it; no input is ever written over."""
-    cases = find_cases(source)
     folder, mask_name = _destination(output, cases)
     if source.is_dir() and folder.resolve() == source.resolve():
         raise InputError(f"{output}: is the folder of the inputs; give another one for the masks.")

@@ -41,7 +41,10 @@ def require_fitting(case: Case, takes_volumes: bool, channels: int) -> None:
     if is_volume != takes_volumes:
         raise Refused(f"it is {kinds[is_volume]}, and this bundle segments {kinds[takes_volumes]}.")
     if is_volume and len(case.image) != channels:
-        raise Refused(f"it has {len(case.image)} channels, and this bundle takes {channels}.")
+        raise Refused(
+            f"it has {len(case.image)} channels, and this bundle takes {channels}; a case's are the files "
+            "NAME_0000.nii.gz, NAME_0001.nii.gz, or what a data list names."
+        )
 
 
 def read_case(
