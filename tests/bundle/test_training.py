@@ -304,6 +304,10 @@ def test_bad_input_is_one_line_before_training_starts(bundle, make_dataset, tmp_
         (["--init_weights", "gone.pt"], ["gone.pt", "no such checkpoint"]),
         (["--epoch", "3"], ["--epoch: no configuration has this id", "did you mean --epochs?"]),
         (["--in_channels", "2"], ["case_0.nii.gz", "has 1 channels", "--in_channels is 2"]),
+        (["--patch_size", "40"], ["patch_size must be 3 numbers above 0", "got 40"]),
+        (["--spacing", "1.0"], ["spacing must be 3 numbers above 0", "got 1.0"]),
+        (["--batch_size", "0"], ["batch_size must be a number above 0", "got 0"]),
+        (["--flip_axes", "0"], ["flip_axes must be a list of axes from 0 to 2", "got 0"]),
     ],
     ids=str,
 )
