@@ -28,13 +28,14 @@ SHORTER = " --epochs 1 --batch_size 1"
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """A folder that looks like a clone to the commands, with a user's `my_data`."""
+    """A folder that looks like a clone to the commands, with a user's `my_data` and `new_images`."""
     folder = tmp_path_factory.mktemp("clone")
     shutil.copytree(ROOT / "bundle", folder / "bundle", ignore=shutil.ignore_patterns("runs", "masks"))
     for number in range(6):
         image, label = ellipsoids((24, 28, 20), seed=number)
         write_volume(folder / "my_data" / "imagesTr" / f"case_{number}.nii.gz", image)
         write_volume(folder / "my_data" / "labelsTr" / f"case_{number}.nii.gz", label)
+    shutil.copytree(folder / "my_data" / "imagesTr", folder / "new_images")
     return folder
 
 

@@ -1,6 +1,7 @@
 """`python -m monai.bundle run` with inference.json and evaluate.json: exact grids, right numbers, no case lost."""
 
 import csv
+import hashlib
 import json
 
 import nibabel as nib
@@ -117,6 +118,18 @@ def test_a_dicom_series(bundle, weights, shared_data, tmp_path):
         index = series.TransformPhysicalPointToIndex(point)
         assert np.allclose(series.TransformIndexToPhysicalPoint(index), point, atol=1e-3)
     assert mask.GetNumberOfPixels() == series.GetNumberOfPixels()
+
+
+@pytest.mark.slow
+def test_a_dicom_seg_names_the_weights_that_made_it(bundle, weights, shared_data, tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom")
+    source = shared_data / "dicom" / "odd_series" / "ct_flipped_iop_17slices"
+    infer(bundle, weights, source, tmp_path / "out", "--format", "dicom-seg")
+    (path,) = (tmp_path / "out").iterdir()
+    seg = pydicom.dcmread(path)
+    assert seg.ManufacturerModelName == "U-Lite, weights of the user"
+    assert seg.SoftwareVersions[0] == hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
 
 
 @pytest.mark.slow

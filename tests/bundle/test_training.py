@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from tests.conftest import SMALL, ellipsoids, environment, read_json, run_bundle, write_volume
-from ulite_monai.prediction import Segmenter
+from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
 
 
 def train(bundle, dataset, output, *more, run_id="training", cwd=None, check=True):
@@ -92,7 +92,7 @@ def test_the_printed_commands_run(trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_weights_need_no_settings_again(bundle, trained, tmp_path):
+def test_the_weights_need_no_settings_again(bundle, trained, tmp_path, caplog):
     """`run.json` beside them says what network they are of, and all that inference must do as training did."""
     folder, _ = trained
     image = folder / "my data" / "imagesTr" / "case_0.nii.gz"
@@ -101,6 +101,7 @@ def test_the_weights_need_no_settings_again(bundle, trained, tmp_path):
     segmenter = Segmenter("hippocampus", run / "model.pt", "cpu")
     assert segmenter.labels == ["a", "b"] and segmenter.settings["spacing"] == [2.0, 1.0, 1.0]
     assert segmenter.recorded["network_def#features"] == [8, 16, 16]
+    assert not [record for record in caplog.records if record.name.startswith("ulite_monai")]
     other = Segmenter("hippocampus", run / "model.pt", "cpu", overrides={"labels": ["c", "d"]})
     assert other.labels == ["c", "d"] and "labels" not in other.recorded
     alone = tmp_path / "alone.pt"
@@ -303,6 +304,10 @@ def test_bad_input_is_one_line_before_training_starts(bundle, make_dataset, tmp_
         (["--init_weights", "gone.pt"], ["gone.pt", "no such checkpoint"]),
         (["--epoch", "3"], ["--epoch: no configuration has this id", "did you mean --epochs?"]),
         (["--in_channels", "2"], ["case_0.nii.gz", "has 1 channels", "--in_channels is 2"]),
+        (["--patch_size", "40"], ["patch_size must be 3 numbers above 0", "got 40"]),
+        (["--spacing", "1.0"], ["spacing must be 3 numbers above 0", "got 1.0"]),
+        (["--batch_size", "0"], ["batch_size must be a number above 0", "got 0"]),
+        (["--flip_axes", "0"], ["flip_axes must be a list of axes from 0 to 2", "got 0"]),
     ],
     ids=str,
 )
@@ -332,6 +337,19 @@ def test_two_channels_of_different_scale_train(bundle, make_dataset, tmp_path):
     parser.update({"dataset_dir": str(dataset), "in_channels": 2, "num_folds": 3})
     image = Compose(parser.get_parsed_content("image_preprocessing"))(parser.get_parsed_content("items")[0])["image"]
     np.testing.assert_allclose(image.std(dim=(1, 2, 3)), 1, atol=1e-3)
+    new = (dataset / "imagesTr").rename(tmp_path / "new patients")
+    ckpt = tmp_path / "run" / "model.pt"
+    results = predict_cases(new, tmp_path / "masks", Segmenter("hippocampus", ckpt, "cpu"), PredictOptions(force=True))
+    assert [result.id for result in results] == [f"case_{n}" for n in range(6)]
+    run_bundle(
+        *("run", "--bundle_root", str(bundle), "--config_file", str(bundle / "configs" / "inference.json")),
+        *("--dataset_dir", str(new), "--output_dir", str(tmp_path / "theirs"), "--ckpt", str(ckpt)),
+        *("--in_channels", "2", *SMALL[4:]),
+        cwd=tmp_path,
+    )
+    for result in results:
+        ours, theirs = (nib.load(tmp_path / where / f"{result.id}.nii.gz") for where in ("masks", "theirs"))
+        assert np.array_equal(np.asarray(ours.dataobj), np.asarray(theirs.dataobj))
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from PIL import Image
 
 from tests.conftest import read_json, run_bundle
 from ulite_monai.io.images import as_rgb, write_mask, write_probability_pages
+from ulite_monai.io.inspect import inspect_path
 from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
 
 
@@ -80,6 +81,31 @@ def test_masks_are_right_and_of_the_images_size(weights, tmp_path, suffix):
     mask = Image.open(tmp_path / "out" / "cells.png")
     assert mask.size == (61, 47) and mask.mode == "L"
     assert (np.asarray(mask) == expected(stored)).mean() > 0.999
+
+
+def test_what_cant_be_segmented_is_told_and_loses_no_other(weights, tmp_path, monkeypatch):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(picture(30, 20)).save(folder / "good.png")
+    Image.fromarray(picture(400, 300)).save(folder / "huge.png")
+    first, second = (Image.fromarray(picture(30, 20, seed)) for seed in (1, 2))
+    first.save(folder / "pages.tif", save_all=True, append_images=[second])
+    (folder / "empty.png").touch()
+    (folder / "text.jpg").write_text("no image")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50_000)
+    told = {
+        "huge": "is too large (",
+        "pages": "holds 2 pages, one is needed; split it",
+        "empty": "can't be read, it is damaged or of an unknown format",
+        "text": "can't be read, it is damaged or of an unknown format",
+    }
+    results = {one.id: one for one in predict_cases(folder, tmp_path / "out", Segmenter("nuclei", weights, "cpu"))}
+    assert results["good"].status == "done"
+    seen = {one.id: one.problem for one in inspect_path(folder).rows}
+    assert seen["good"] is None
+    for name, words in told.items():
+        assert results[name].status == "failed" and words in results[name].message, results[name]
+        assert words in seen[name]
 
 
 def test_probabilities_are_a_tiff_of_the_images_size(weights, tmp_path):

@@ -6,6 +6,7 @@ import re
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import write_volume
 from ulite_monai.errors import InputError
@@ -46,6 +47,31 @@ def test_nnunet_channels_are_one_case(tmp_path):
     assert sorted(cases) == ["odd_0007", "p_1", "p_2"]
     assert [p.name for p in cases["p_1"].image] == ["p_1_0000.nii.gz", "p_1_0001.nii.gz"]
     assert isinstance(cases["p_1"].item()["image"], list) and isinstance(cases["p_2"].item()["image"], str)
+
+
+def test_in_any_folder_where_the_network_takes_several(tmp_path):
+    for name in ("p_1_0000", "p_1_0001", "p_2"):
+        write_volume(tmp_path / "new" / f"{name}.nii.gz", VOXELS)
+    assert ids(find_cases(tmp_path / "new")) == ["p_1_0000", "p_1_0001", "p_2"]
+    assert ids(find_cases(tmp_path / "new", channels=2)) == ["p_1", "p_2"]
+
+
+def test_links_are_followed_and_broken_ones_are_cases(tmp_path):
+    """A broken one fails with a sentence when it is read; passed over, it would be missed by nobody."""
+    write_volume(tmp_path / "elsewhere" / "b.nii.gz", np.ones((2, 3, 4), np.float32))
+    folder = tmp_path / "in"
+    write_volume(folder / "a.nii.gz", np.ones((2, 3, 4), np.float32))
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "back").symlink_to(folder)  # a circle
+    (folder / "c.nii.gz").symlink_to(tmp_path / "not fetched")
+    assert [case.id for case in find_cases(folder)] == ["a", "c", "linked/b"]
+
+
+def test_masks_beside_images_are_no_inputs(tmp_path):
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.zeros((4, 3), np.uint8)).save(tmp_path / name / "a.png")
+    assert [case.image for case in find_cases(tmp_path)] == [(tmp_path / "images" / "a.png",)]
 
 
 def test_two_inputs_of_one_output_are_both_named(tmp_path):
@@ -113,6 +139,22 @@ def test_a_missing_label_is_named_with_the_remedy(make_dataset):
     (dataset / "labelsTr" / "case_1.nii.gz").unlink()
     with pytest.raises(InputError, match=r"imagesTr/case_1\.nii\.gz: no label .*1 of 3.*labelsTr/case_1\.nii\.gz"):
         find_labelled_cases(dataset)
+
+
+def test_a_label_without_its_image_is_named(make_dataset):
+    root = make_dataset(3)
+    (first, *_) = sorted((root / "imagesTr").iterdir())
+    first.unlink()
+    with pytest.raises(InputError, match=rf"labelsTr.{first.name}: no image for this label \(1 of 3 labels lack"):
+        find_labelled_cases(root)
+
+
+def test_two_labels_of_one_case_are_named(make_dataset):
+    root = make_dataset(3)
+    (first, *_) = sorted((root / "labelsTr").iterdir())
+    (root / "labelsTr" / first.name.replace(".nii.gz", ".nrrd")).touch()
+    with pytest.raises(InputError, match=rf"is a second label of its case, beside {first.name}"):
+        find_labelled_cases(root)
 
 
 def test_channels_that_nnunet_v1_lists_by_their_common_name(make_dataset):

@@ -63,11 +63,27 @@ def test_what_is_no_image_is_counted(write_series):
     write_series(one, change=as_segmentation, prefix="mask")
     tree = find_series(folder)
     assert [s.shape for s in tree.series] == [(6, 5, 4)]
-    assert tree.passed_over.pop("not DICOM") == 2
+    assert tree.passed_over.pop("not DICOM") == 1
     assert tree.passed_over.pop("Basic Text SR Storage") == 1
     assert tree.passed_over.pop("DICOMDIR") == 1
     assert tree.passed_over.pop("Segmentation Storage") == 1
+    assert tree.passed_over == {"unreadable DICOM": 2}  # one of them empty
+
+
+@pytest.mark.parametrize("size", [0, 120])
+def test_what_may_be_an_end_slice_and_cant_be_read_is_told(write_series, size):
+    """A gap in the middle shows in the spacing; a lost first or last slice only in the file that is left of it."""
+    folder = write_series()
+    last = max(folder.iterdir(), key=lambda file: float(pydicom.dcmread(file).ImagePositionPatient[2]))
+    last = last.rename(last.with_suffix(".dcm"))
+    last.write_bytes(last.read_bytes()[:size])
+    tree = find_series(folder)
     assert tree.passed_over == {"unreadable DICOM": 1}
+    (series,) = tree.series
+    assert series.shape == (6, 5, 3) and series.problem is None
+    (note,) = series.notes
+    assert note.startswith(f"1 files in its folder can't be read ({last.name}); if they are slices of it, it is cut")
+    assert any(note in warning for warning in read_series(series).warnings)
 
 
 def test_files_without_a_preamble_are_read(write_series):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import nibabel as nib
 import numpy as np
 import pytest
 
+from tests.conftest import environment
 from ulite_monai.errors import InputError
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.write_nifti import write_label_map
@@ -133,3 +137,35 @@ def test_a_folder_with_nothing(tmp_path):
     pytest.importorskip("pydicom", "3.0")
     with pytest.raises(InputError, match="holds no volume that can be read"):
         read_volume(tmp_path)
+
+
+def test_signed_bytes(tmp_path):
+    values = np.arange(-30, 30, dtype=np.int8).reshape(3, 4, 5)
+    sitk.WriteImage(sitk.GetImageFromArray(values.T), str(tmp_path / "a.nrrd"))
+    found = read_volume(tmp_path / "a.nrrd")
+    assert found.array.dtype == np.int16 and np.array_equal(found.array, values)
+
+
+def test_threads_that_read_find_each_others_files(tmp_path):
+    """ITK changes the process's folder while it loads, so it is loaded whole before threads read relative paths."""
+    for number in range(6):
+        sitk.WriteImage(image_of(VALUES), str(tmp_path / f"{number}.nrrd"))
+        save_nifti(tmp_path / f"{number}.nii.gz")
+    program = """
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from ulite_monai.io.read_volume import load_readers, read_volume
+paths = sorted(Path().iterdir())
+load_readers(paths)
+real, moved = os.chdir, []
+os.chdir = lambda folder: (moved.append(folder), real(folder))
+with ThreadPoolExecutor(4) as pool:
+    print(len(list(pool.map(read_volume, paths))), moved)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True)
+    assert done.stdout.split() == [b"12", b"[]"], done.stderr.decode()
+
+
+def save_nifti(path):
+    nib.save(nib.Nifti1Image(VALUES, np.eye(4)), path)

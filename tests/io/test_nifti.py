@@ -133,10 +133,10 @@ def test_nan_and_infinity(tmp_path: Path, value: float) -> None:
     values = VALUES.astype(np.float32)
     values[1, 2, :3] = value
     path = save(tmp_path / "a.nii", nib.Nifti1Image(values, AFFINE))
-    with pytest.raises(InputError, match="3 of 120 voxels are NaN or infinite"):
+    with pytest.raises(InputError, match="3 of 120 voxels are NaN, infinite or beyond 1e"):
         read_nifti(path)
     found = read_nifti(path, on_nonfinite="replace")
-    assert "3 voxels were NaN or infinite and were taken as the minimum, 0." in found.warnings[0]
+    assert "3 voxels were NaN, infinite or beyond 1e+18 and were taken as the minimum, 0." in found.warnings[0]
     np.testing.assert_array_equal(found.array[1, 2, :3], 0)
     np.testing.assert_array_equal(np.delete(found.array, 1, axis=0), np.delete(values, 1, axis=0))
 

@@ -1,5 +1,6 @@
 """Whatever a researcher has: the right mask on the right grid, a report, and no case lost."""
 
+import hashlib
 import itertools
 import json
 import shutil
@@ -180,13 +181,15 @@ def test_a_volume_written_as_a_dicom_series_gives_the_same_mask_and_a_seg(segmen
     source = nib.load(hippocampus / "imagesTr" / "hippocampus_001.nii.gz")
     values = np.asarray(source.dataobj)
     values = np.round((values - values.min()) / np.ptp(values) * 4000).astype(np.int16)
-    (tmp_path / "dicom").mkdir()
+    patient = tmp_path / "dicom" / "patient A"
+    patient.mkdir(parents=True)
     for k in range(values.shape[2]):
-        make_slice(values, source.affine, k).save_as(tmp_path / "dicom" / f"{k * 7 % 31}_{k}", enforce_file_format=True)
+        make_slice(values, source.affine, k).save_as(patient / f"{k * 7 % 31}_{k}", enforce_file_format=True)
     write_volume(tmp_path / "nifti" / "case.nii.gz", values, source.affine)
     options = PredictOptions(format="both")
     (from_nifti,) = predict_cases(tmp_path / "nifti", tmp_path / "a", segmenter)
     (from_dicom,) = predict_cases(tmp_path / "dicom", tmp_path / "b", segmenter, options)
+    assert from_dicom.input == str(patient)  # the id, which names the outputs, says nothing of the patient
     assert (from_nifti.status, from_dicom.status) == ("done", "done"), from_dicom.message
     one, other = (nib.as_closest_canonical(nib.load(r.outputs[0])) for r in (from_nifti, from_dicom))
     assert np.allclose(one.affine, other.affine, atol=1e-3)
@@ -470,6 +473,28 @@ def test_masks_below_the_inputs_are_no_inputs_of_the_next_run(segmenter, tmp_pat
         assert statuses(results) == {"a": "done"}
 
 
+def test_resume_segments_another_input_of_the_same_name(segmenter, tmp_path):
+    for folder, seed in (("a", 1), ("b", 2)):
+        write_volume(tmp_path / folder / "001.nii.gz", volume(seed))
+    predict_cases(tmp_path / "a", tmp_path / "out", segmenter)
+    (result,) = predict_cases(tmp_path / "b", tmp_path / "out", segmenter, PredictOptions(resume=True))
+    assert (result.status, result.input) == ("done", str(tmp_path / "b" / "001.nii.gz"))
+    mask = np.asarray(nib.load(tmp_path / "out" / "001.nii.gz").dataobj)
+    assert np.array_equal(mask, expected_mask(volume(2)))
+    (result,) = predict_cases(tmp_path / "b", tmp_path / "out", segmenter, PredictOptions(resume=True))
+    assert result.status == "skipped"
+
+
+def test_resume_knows_cases_in_subfolders(segmenter, tmp_path):
+    for subject in ("sub-01", "sub-02"):
+        write_volume(tmp_path / "in" / subject / "anat" / "T1w.nii.gz", volume(1))
+    options = PredictOptions(resume=True, statistics=True)
+    for expected in ("done", "skipped"):
+        results = predict_cases(tmp_path / "in", tmp_path / "out", segmenter, options)
+        assert [result.status for result in results] == [expected] * 2
+    assert len((tmp_path / "out" / "volumes.csv").read_text().splitlines()) == 1 + 2 * 2
+
+
 def test_resume_works_from_another_working_directory(segmenter, tmp_path, monkeypatch):
     write_volume(tmp_path / "in" / "a.nii.gz", volume())
     for folder, up in ((tmp_path, "."), (tmp_path / "in", "..")):
@@ -510,6 +535,23 @@ def test_what_is_not_of_the_bundles_kind_is_refused(segmenter, tmp_path):
     results = {r.id: r for r in predict_cases(tmp_path / "in", tmp_path / "out", segmenter)}
     assert results["a"].status == "done" and results["thumbnail"].status == "refused"
     assert "2D image" in results["thumbnail"].message
+
+
+@pytest.mark.parametrize(
+    ("series", "options", "status", "words"),
+    [
+        ("odd_series/ct_flipped_iop_17slices", PredictOptions(), "refused", "CT"),
+        ("odd_series_noise_pixels/gantrytilting_001", PredictOptions(force=True), "failed", "resample-tilt"),
+        ("odd_series_noise_pixels/gantrytilting_001", PredictOptions(force=True, resample_tilt=True), "done", ""),
+    ],
+)
+def test_a_listed_folder_is_judged_as_the_series_in_it(
+    segmenter, shared_data, tmp_path, series, options, status, words
+):
+    listed = tmp_path / "list.json"
+    listed.write_text(json.dumps([{"image": str(shared_data / "dicom" / series)}]))
+    (result,) = predict_cases(listed, tmp_path / "out", segmenter, options)
+    assert result.status.replace("empty", "done") == status and words in result.message, result
 
 
 def test_one_dicom_file_is_one_slice_and_a_name_must_fit_the_format(weights, shared_data, tmp_path):
@@ -627,11 +669,30 @@ def test_a_bundle_of_slices_segments_volumes(slice_weights, bundle, tmp_path, ax
 @pytest.mark.slow
 @pytest.mark.parametrize(("to", "name"), [("torchscript", "a.ts"), ("onnx", "a.onnx"), ("openvino", "a.xml")])
 def test_export_of_a_bundle(weights, tmp_path, to, name):
-    from ulite_monai.prediction.export_bundle import export_bundle
-
     report = export_bundle("hippocampus", tmp_path / name, to, weights, {"roi_size": [24, 32, 24]})
     assert report.files[0] == tmp_path / name and report.files[0].exists()
     assert report.checked_shape == (1, 1, 24, 32, 24) and report.largest_difference < 1e-3
+
+
+def test_an_export_doesnt_replace_its_weights(weights):
+    before = weights.read_bytes()
+    with pytest.raises(InputError, match=r"model\.pt: is the weights that are to be exported; give another name"):
+        export_bundle("hippocampus", weights, "torchscript", weights)
+    assert weights.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_export_of_own_weights_is_named_as_theirs_and_has_their_channels(bundle, tmp_path):
+    ids = {"labels": ["tumour"], "in_channels": 2, "roi_size": [16, 16, 16]}
+    definition = ConfigParser(json.loads((bundle / "configs/inference.json").read_text()) | ids)
+    torch.save(definition.get_parsed_content("network_def").state_dict(), tmp_path / "model.pt")
+    report = export_bundle("hippocampus", tmp_path / "a.ts", "torchscript", tmp_path / "model.pt", ids)
+    extra = {"metadata.json": ""}
+    torch.jit.load(tmp_path / "a.ts", _extra_files=extra)
+    told = json.loads(extra["metadata.json"])
+    assert report.checked_shape == (1, 2, 16, 16, 16)
+    digits = hashlib.sha256((tmp_path / "model.pt").read_bytes()).hexdigest()
+    assert (told["name"], told["version"]) == ("U-Lite, weights of the user", digits[:12])
 
 
 def test_flips_at_test_time_are_those_of_training(root):
@@ -723,3 +784,16 @@ def test_the_shipped_weights_dont_care_about_orientation(hippocampus, dice_of_sh
         for letters in itertools.product(*axes):
             turn = nib.orientations.ornt_transform(stored_as, nib.orientations.axcodes2ornt(letters))
             assert np.array_equal(dice_of_shipped("hippocampus_298", source.as_reoriented(turn)), reference)
+
+
+def test_weights_without_a_record_are_warned_of(weights, caplog):
+    def warnings():
+        return [record.getMessage() for record in caplog.records if record.name.startswith("ulite_monai")]
+
+    Segmenter("hippocampus", weights, "cpu", overrides={"labels": ["head", "tail"]})
+    Segmenter("hippocampus", device="cpu")
+    assert not warnings()
+    Segmenter("hippocampus", weights, "cpu")
+    (message,) = warnings()
+    assert message.startswith(f"{weights}: no run.json beside it says what it was trained for; labels ['anterior', ")
+    assert "spacing [1.0, 1.0, 1.0]" in message

@@ -29,7 +29,7 @@ def test_the_table_of_two_folds(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == markdown_table(ROWS) + "\n"
     assert done.stdout.splitlines() == [
-        "| | cases | Dice | worst Dice | IoU | HD95, mm | NSD at 1 mm | volume, mL |",
+        "| | cases | Dice | worst Dice | IoU | HD95, mm | NSD at 1 mm | volume error, mL |",
         "|---|---|---|---|---|---|---|---|",
         "| a | 2 | 0.4000 ± 0.4000 | 0.0000 | 0.3333 ± 0.3333 | 1.0000 ± 0.0000 | 0.4500 ± 0.4500 | -1.0000 ± 0.5000 |",
         "| b | 1 |  |  |  |  |  | 0.0000 ± 0.0000 |",

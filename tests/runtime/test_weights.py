@@ -49,5 +49,8 @@ def test_weights_that_are_missing_or_of_another_network_are_named(folds):
     with pytest.raises(InputError, match=r"\*\.ckpt: no such checkpoint"):
         trained(network(), folds / "*.ckpt")
     torch.save(ULite(2, 1, 3, features=(4, 8)).state_dict(), folds / "[a] fold 1" / "model.pt")
-    with pytest.raises(InputError, match=r"fold 1.model\.pt"):
+    with pytest.raises(InputError, match=r"fold 1.model\.pt: .*shape \(3,.*is \(2,.*give labels, .* network_def"):
         trained(network(), folds / "*" / "model.pt")
+    deeper = ULite(2, 1, 2, features=(4, 4, 8), strides=(1, 2))
+    with pytest.raises(InputError, match=r"fold 0.model\.pt: .*only the network has .* names differ\); give labels, "):
+        trained(deeper, folds / "[a] fold 0" / "model.pt")

@@ -89,7 +89,12 @@ def test_a_run_replaces_no_other_unless_told(tmp_path):
     with pytest.raises(InputError, match="holds a training already; go on with it by --resume True"):
         Run(tmp_path, 2).checkpoints.start(resume=False, overwrite=False)
     assert (tmp_path / "last.ckpt").read_bytes() == before
+    assert not list(tmp_path.glob("*.old.*"))
+    best = (tmp_path / "model.pt").read_bytes()
     Run(tmp_path, 2).checkpoints.start(resume=False, overwrite=True)
+    # What fails from here on leaves no weights of the former run beside the record of this one.
+    assert not (tmp_path / "model.pt").exists() and not (tmp_path / "last.ckpt").exists()
+    assert (tmp_path / "model.old.pt").read_bytes() == best and (tmp_path / "last.old.ckpt").read_bytes() == before
     Run(tmp_path / "new", 2).checkpoints.start(resume=False, overwrite=False)
 
 

@@ -45,6 +45,12 @@ def test_folds_that_do_not_fit(fold, num_folds):
         split(ITEMS, "train", fold, num_folds, seed=0)
 
 
+def test_a_single_case_has_no_folds_and_trains_all_the_same():
+    with pytest.raises(InputError, match=r"1 cases can't be split into 5 folds; .* give --fold all"):
+        split(ITEMS[:1], "train", 0, 5, seed=0)
+    assert split(ITEMS[:1], "train", "all", 5, seed=0) == ITEMS[:1]
+
+
 @pytest.mark.parametrize(
     ("labels", "flip_axes", "warned"),
     [

@@ -1,12 +1,13 @@
-"""The commands that a training prints at its end."""
+"""The record of a training, and the commands that it prints at its end."""
 
+import json
 import logging
 import shlex
 import sys
 
 import pytest
 
-from ulite_monai.training import print_next_steps
+from ulite_monai.training import print_next_steps, record_run
 
 NETWORK = ["--network_def#features", "[8,16,32]", "--network_def::act=RELU"]
 
@@ -35,3 +36,12 @@ def test_they_repeat_what_was_typed_of_the_network(printed):
 
 def test_without_labelled_data_only_the_use(printed):
     assert len(printed({"dataset_dir": None})) == 1
+
+
+def test_the_record_lies_beside_the_weights_too(tmp_path):
+    settings = {"dataset_dir": "DATA", "ckpt_dir": str(tmp_path / "weights"), "labels": ["a"]}
+    record_run(tmp_path / "run", settings, [{"image": "a.nii.gz"}], [])
+    for folder in ("run", "weights"):
+        assert json.loads((tmp_path / folder / "run.json").read_text())["settings"] == settings
+    record_run(tmp_path / "run", settings | {"dataset_dir": None, "ckpt_dir": str(tmp_path / "models")}, [], [])
+    assert not (tmp_path / "models").exists()  # a bundle's own weights are what its configuration says

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ulite_monai.errors import InputError
+from ulite_monai.io.files_below import files_below, is_file_or_broken_link
 
 if TYPE_CHECKING:
     from ulite_monai.io.dicom_series import DicomSeries
@@ -21,6 +22,7 @@ VOLUME_SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".nrrd", ".nhdr", ".mha
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 SUFFIXES = VOLUME_SUFFIXES + IMAGE_SUFFIXES
 LAYOUT_FOLDERS = ("imagesTs", "imagesTr")
+PAIRS = (("imagesTr", "labelsTr"), ("images", "masks"))
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,16 @@ def stem(path: Path) -> str:
     return path.name
 
 
-def find_cases(path: str | Path) -> list[Case]:
+def find_cases(path: str | Path, channels: int = 1) -> list[Case]:
     """The cases to segment at `path`.
 
     Args:
         path: a volume or image file; a data list (JSON: Decathlon's `dataset.json`, or a list or `testing` /
             `validation` / `training` lists of `{"image": ...}`); a folder in Decathlon's or nnU-Net's layout (its
-            `imagesTs`, else `imagesTr`); a folder of files, searched recursively; a DICOM file, or a folder with any
-            number of DICOM series in any arrangement.
+            `imagesTs`, else `imagesTr`), or with `images` beside `masks`; a folder of files, searched recursively,
+            through links too; a DICOM file, or a folder with any number of DICOM series in any arrangement.
+        channels: of the network that is to segment them. Where it takes several, files named `_0000`, `_0001`, ... are
+            the channels of a case in any folder, else in `imagesTr` and `imagesTs` alone.
 
     Returns:
         Cases ordered by id.
@@ -94,8 +98,10 @@ def find_cases(path: str | Path) -> list[Case]:
     elif root.is_file() and _is_readable(root):
         cases = [_from_file(root)]
     else:
-        root = next((root / name for name in LAYOUT_FOLDERS if (root / name).is_dir()), root)
-        cases = [*_from_files_below(root), *_from_dicom(root)]
+        pairs = (image for image, label in PAIRS if (root / label).is_dir())  # labels are no inputs
+        root = next((root / name for name in (*LAYOUT_FOLDERS, *pairs) if (root / name).is_dir()), root)
+        below = files_below(root) if root.is_dir() else ()
+        cases = [*_from_files(root, below, everywhere=channels > 1), *_from_dicom(root)]
     if not cases:
         raise InputError(f"{root}: holds no volume or image that can be read ({', '.join(SUFFIXES)}, DICOM).")
     return _unique(cases)
@@ -128,17 +134,23 @@ def find_labelled_cases(dataset_dir: str | Path | None) -> list[Case]:
         if missing:
             raise InputError(f"{missing[0].image[0]}: the image of case {missing[0].id} in {datalist} doesn't exist.")
     else:
-        pairs = [(root / "imagesTr", root / "labelsTr"), (root / "images", root / "masks")]
+        pairs = [(root / image, root / label) for image, label in PAIRS]
         images, labels = next((pair for pair in pairs if all(p.is_dir() for p in pair)), (None, None))
         if images is None or labels is None:
             raise InputError(
                 f"{root}: holds neither dataset.json nor the folders imagesTr and labelsTr (or images and masks)."
             )
-        found = {stem(p): p for p in sorted(labels.iterdir()) if _is_readable(p)}
+        found = _labels_by_stem(labels)
         folders = [Case(p.name, (p,)) for p in sorted(images.iterdir()) if p.is_dir() and not p.name.startswith(".")]
         files = _from_files(images, images.iterdir(), whole=set(found))
         cases = [Case(c.id, c.image, found.get(c.id)) for c in (*files, *folders)]
         unlabelled = [case for case in cases if case.label is None]
+        lonely = sorted(set(found) - {case.id for case in cases})
+        if lonely:
+            raise InputError(
+                f"{found[lonely[0]]}: no image for this label ({len(lonely)} of {len(found)} labels lack theirs); "
+                f"add it to {images} or take the label out."
+            )
     if unlabelled:
         first = unlabelled[0]
         raise InputError(
@@ -148,6 +160,15 @@ def find_labelled_cases(dataset_dir: str | Path | None) -> list[Case]:
     if not cases:
         raise InputError(f"{root}: holds no labelled cases.")
     return _unique(cases)
+
+
+def _labels_by_stem(folder: Path) -> dict[str, Path]:
+    labels: dict[str, Path] = {}
+    for file in sorted({_header_of(p) for p in folder.iterdir() if _is_readable(p)}):
+        twin = labels.setdefault(stem(file), file)
+        if twin is not file:
+            raise InputError(f"{file}: is a second label of its case, beside {twin.name}; take one of them out.")
+    return labels
 
 
 def _lists_cases(datalist: Path) -> bool:
@@ -183,14 +204,12 @@ def _header_of(path: Path) -> Path:
     return path
 
 
-def _from_files_below(root: Path) -> list[Case]:
-    return list(_from_files(root, root.rglob("*"))) if root.is_dir() else []
-
-
-def _from_files(root: Path, paths: Iterable[Path], whole: Container[str] = ()) -> Iterator[Case]:
+def _from_files(
+    root: Path, paths: Iterable[Path], whole: Container[str] = (), everywhere: bool = False
+) -> Iterator[Case]:
     """A case a file, but for nnU-Net's channels; `whole` holds stems that are cases of their own all the same."""
-    files = {_header_of(p) for p in paths if p.is_file() and _is_readable(p)}
-    return _join_channels(root, sorted(files), whole)
+    files = {_header_of(p) for p in paths if is_file_or_broken_link(p) and _is_readable(p)}
+    return _join_channels(root, sorted(files), whole, everywhere)
 
 
 def _from_dicom(root: Path) -> Iterator[Case]:
@@ -200,13 +219,14 @@ def _from_dicom(root: Path) -> Iterator[Case]:
         yield Case(series.id, (root,), series=series)
 
 
-def _join_channels(root: Path, files: list[Path], whole: Container[str]) -> Iterator[Case]:
+def _join_channels(root: Path, files: list[Path], whole: Container[str], everywhere: bool) -> Iterator[Case]:
     """nnU-Net names the channels of a case `_0000`, `_0001`, below `imagesTr` and `imagesTs`."""
     channels: dict[str, dict[str, Path]] = defaultdict(dict)
     for file in files:
         name = (file.parent / stem(file)).relative_to(root).as_posix()
         base, _, number = name.rpartition("_")
-        if file.parent.name in LAYOUT_FOLDERS and base and len(number) == 4 and number.isdigit() and name not in whole:
+        layout = everywhere or file.parent.name in LAYOUT_FOLDERS
+        if layout and base and len(number) == 4 and number.isdigit() and name not in whole:
             channels[base][number] = file
         else:
             yield Case(name, (file,))

@@ -66,6 +66,9 @@ class Header:
     slices: tuple[Slice, ...]
 
 
+UNREADABLE = "unreadable DICOM"
+
+
 class NotAnImage(Exception):
     """The file is none of a series' images; the message is the reason, fit to be counted."""
 
@@ -89,6 +92,8 @@ def _read(file: Path, tags: Sequence[str], digest: Callable[[Path, Any, BinaryIO
     try:
         with file.open("rb") as stream, quiet_pydicom():
             start = stream.read(PREAMBLE + 4)
+            if not start or (len(start) < PREAMBLE + 4 and file.suffix.lower() in (".dcm", ".ima")):
+                raise NotAnImage(UNREADABLE)
             if start[PREAMBLE:] != b"DICM" and start[:2] not in STARTS_WITHOUT_PREAMBLE:
                 raise NotAnImage("not DICOM")
             stream.seek(0)
@@ -97,7 +102,7 @@ def _read(file: Path, tags: Sequence[str], digest: Callable[[Path, Any, BinaryIO
     except NotAnImage:
         raise
     except Exception as error:  # of damaged bytes pydicom may raise anything
-        raise NotAnImage("unreadable DICOM") from error
+        raise NotAnImage(UNREADABLE) from error
 
 
 def _header(file: Path, dataset: Any, stream: BinaryIO) -> Header:
@@ -106,7 +111,7 @@ def _header(file: Path, dataset: Any, stream: BinaryIO) -> Header:
         raise NotAnImage("DICOMDIR")
     # An image without Rows is a damaged one: it stays in its series, as a part that can't be used.
     if any(word in kind for word in OTHER_KINDS) or (value(dataset, "Rows") is None and "Image Storage" not in kind):
-        raise NotAnImage(kind or "unreadable DICOM")
+        raise NotAnImage(kind or UNREADABLE)
     return Header(
         series_uid=text(dataset, "SeriesInstanceUID"),
         series_number=whole(dataset, "SeriesNumber"),

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.dicom_geometry import stack_slices
-from ulite_monai.io.dicom_header import Header, NotAnImage, read_header
+from ulite_monai.io.dicom_header import UNREADABLE, Header, NotAnImage, read_header
 from ulite_monai.io.dicom_series import DicomSeries, DicomTree, Slice
 from ulite_monai.io.dicom_split import split_into_volumes
+from ulite_monai.io.files_below import files_below
 
 __all__ = ["find_series"]
 
@@ -33,32 +34,40 @@ def find_series(path: str | Path) -> DicomTree:
     if not root.exists():
         raise InputError(f"{root}: no such file or folder.")
     passed_over: Counter[str] = Counter()
+    unreadable: dict[Path, list[str]] = defaultdict(list)
     groups: dict[Hashable, list[Header]] = defaultdict(list)
     for file in _files(root):
         try:
             header = read_header(file)
         except NotAnImage as reason:
             passed_over[str(reason)] += 1
+            if str(reason) == UNREADABLE:
+                unreadable[file.parent].append(file.name)
         else:
             groups[header.series_uid or (file.parent, header.series_number, header.modality)].append(header)
     ordered = sorted(groups.values(), key=lambda headers: (headers[0].series_number or 0, headers[0].series_uid))
-    return DicomTree(root, tuple(one for headers in ordered for one in _volumes(root, headers)), dict(passed_over))
+    volumes = tuple(one for headers in ordered for one in _volumes(root, headers, unreadable))
+    return DicomTree(root, volumes, dict(passed_over))
 
 
 def _files(root: Path) -> Iterator[Path]:
     if root.is_file():
         yield root
         return
-    for folder, subfolders, names in os.walk(root):
-        subfolders.sort()
-        yield from (file for name in sorted(names) if (file := Path(folder, name)).is_file())
+    yield from (file for file in files_below(root) if file.exists())
 
 
-def _volumes(root: Path, headers: Sequence[Header]) -> Iterator[DicomSeries]:
+def _volumes(root: Path, headers: Sequence[Header], unreadable: Mapping[Path, Sequence[str]]) -> Iterator[DicomSeries]:
     first = headers[0]
     slices, notes = _without_copies([one for header in headers for one in header.slices])
     if not first.series_uid:
         notes.append("It has no SeriesInstanceUID; its files were put together by folder, series number and modality.")
+    beside = [name for folder in sorted({one.file.parent for one in slices}) for name in unreadable.get(folder, ())]
+    if beside:
+        notes.append(
+            f"{len(beside)} files in its folder can't be read ({', '.join(beside[:3])}{', ...' * (len(beside) > 3)}); "
+            "if they are slices of it, it is cut short: export it again."
+        )
     parts = split_into_volumes(slices)
     for number, (part, part_notes) in enumerate(parts, 1):
         stack = stack_slices(part)

@@ -1,4 +1,4 @@
-"""NaN and infinite voxels: refused, or replaced and counted."""
+"""NaN and infinite voxels, and such as no image holds: refused, or replaced and counted."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ __all__ = ["NonFinite", "settle_nonfinite"]
 
 NonFinite = Literal["error", "replace"]
 
+LARGEST = 1e18  # squares fit 32-bit floats; beyond are fill values such as -3.4e38, which ruin mean and deviation
+TOLD = f"NaN, infinite or beyond {LARGEST:g}"
+
 
 def settle_nonfinite(array: np.ndarray, name: str | Path, on_nonfinite: NonFinite, warnings: list[str]) -> np.ndarray:
-    """The array without NaN or infinite values.
+    """The array without NaN, infinite values, and values beyond 1e18.
 
     Args:
         array: any shape, any real type.
@@ -28,14 +31,20 @@ def settle_nonfinite(array: np.ndarray, name: str | Path, on_nonfinite: NonFinit
     """
     if array.dtype.kind != "f":
         return array
-    finite = np.isfinite(array)
+    finite = _usable(array)
     count = int(finite.size - np.count_nonzero(finite))
     if count == 0:
         return array
     if count == array.size:
-        raise InputError(f"{name}: all {count:,} voxels are NaN or infinite; export it again.")
+        raise InputError(f"{name}: all {count:,} voxels are {TOLD}; export it again.")
     if on_nonfinite == "error":
-        raise InputError(f"{name}: {count:,} of {array.size:,} voxels are NaN or infinite; replace them by numbers.")
+        raise InputError(f"{name}: {count:,} of {array.size:,} voxels are {TOLD}; replace them by numbers.")
     lowest = array[finite].min()
-    warnings.append(f"{name}: {count:,} voxels were NaN or infinite and were taken as the minimum, {lowest:g}.")
+    warnings.append(f"{name}: {count:,} voxels were {TOLD} and were taken as the minimum, {lowest:g}.")
     return np.where(finite, array, lowest)
+
+
+def _usable(array: np.ndarray) -> np.ndarray:
+    if array.dtype.itemsize < 4:
+        return np.isfinite(array)
+    return (array > -LARGEST) & (array < LARGEST)  # NaN is neither

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,9 @@ from PIL.PngImagePlugin import PngInfo
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.io.finite import settle_nonfinite
-from ulite_monai.io.replaceable import SOFTWARE
+from ulite_monai.io.replaceable import SOFTWARE, VOXELS, voxel_digest
 
-__all__ = ["as_rgb", "read_rgb", "write_mask", "write_probability_pages"]
+__all__ = ["as_rgb", "open_image", "read_rgb", "write_mask", "write_probability_pages"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +31,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
     Raises:
         InputError: When the file holds several pages.
     """
-    pages = getattr(image, "n_frames", 1)
-    if pages > 1:
-        raise InputError(f"{getattr(image, 'filename', 'the image')}: holds {pages} pages, one is needed; split it.")
+    _require_one_page(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         values = _finite(np.asarray(image, dtype=np.float64), getattr(image, "filename", "the image"))
         low, high = values.min(), values.max()
@@ -40,6 +40,31 @@ def as_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGBA":
         return Image.merge("RGB", image.split()[:3])
     return image.convert("RGB")
+
+
+def _require_one_page(image: Image.Image) -> None:
+    pages = getattr(image, "n_frames", 1)
+    if pages > 1:
+        raise InputError(f"{getattr(image, 'filename', 'the image')}: holds {pages} pages, one is needed; split it.")
+
+
+@contextmanager
+def open_image(path: str | Path) -> Iterator[Image.Image]:
+    """The image in a file, decoded.
+
+    Raises:
+        InputError: When it can't be read, has several pages, or more pixels than Pillow takes for a real image.
+    """
+    try:
+        image = Image.open(path)
+        _require_one_page(image)
+        image.load()
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: is too large ({error}); cut it into tiles.") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path}: can't be read, it is damaged or of an unknown format ({error}).") from None
+    with image:
+        yield image
 
 
 def _finite(values: np.ndarray, name: str) -> np.ndarray:
@@ -52,7 +77,7 @@ def _finite(values: np.ndarray, name: str) -> np.ndarray:
 
 def read_rgb(path: str | Path) -> np.ndarray:
     """The image in a file as `as_rgb` has it: uint8, shape (x, y, 3), axes as MONAI's PILReader has them."""
-    with Image.open(path) as picture:
+    with open_image(path) as picture:
         return np.asarray(as_rgb(picture)).transpose(1, 0, 2)
 
 
@@ -67,7 +92,7 @@ def write_mask(mask: np.ndarray, path: str | Path, labels: int = 1) -> None:
     labels = max(int(mask.max()), labels)
     grey = (mask.astype(np.int64) * (255 // labels)).astype(np.uint8)
     written_by = PngInfo()
-    written_by.add_text("Software", SOFTWARE)
+    written_by.add_text("Software", f"{SOFTWARE}; {VOXELS}{voxel_digest(grey)}")
     with atomic_path(path) as temporary:
         Image.fromarray(np.ascontiguousarray(grey.T)).save(temporary, pnginfo=written_by)
 

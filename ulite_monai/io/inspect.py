@@ -10,6 +10,7 @@ import nibabel as nib
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.cases import IMAGE_SUFFIXES, Case, find_cases
+from ulite_monai.io.images import open_image
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.volume import spacing_of
 
@@ -87,11 +88,5 @@ def _inspect(case: Case) -> Inspected:
 
 
 def _inspect_image(case: Case) -> Inspected:
-    from PIL import Image
-
-    try:
-        with Image.open(case.image[0]) as image:
-            image.load()
-            return Inspected(case.id, "", f"{image.mode} image", image.size)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{case.image[0]}: can't be read ({error}).") from error
+    with open_image(case.image[0]) as image:
+        return Inspected(case.id, "", f"{image.mode} image", image.size)

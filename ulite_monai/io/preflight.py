@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
-from PIL import Image
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.cases import IMAGE_SUFFIXES
 from ulite_monai.io.finite import NonFinite, settle_nonfinite
+from ulite_monai.io.images import open_image
+from ulite_monai.io.read_volume import load_readers
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import Volume, require_same_grid
 
@@ -66,6 +67,7 @@ def check_items(
     def check(item: dict[str, Any]) -> tuple[list[Finding], set[int]]:
         return _check_item(item, num_labels, instances, channels, on_nonfinite, resample_tilt)
 
+    load_readers(path for item in items for path in (*_channels(item), item["label"]))
     with ThreadPoolExecutor(max_workers=2) as pool:
         checked = list(pool.map(check, items))
     findings = [finding for of_item, _ in checked for finding in of_item]
@@ -99,7 +101,7 @@ def _check_item(
     resample_tilt: bool,
 ) -> tuple[list[Finding], set[int]]:
     """Findings about a case, and the values of its label."""
-    images = item["image"] if isinstance(item["image"], list | tuple) else [item["image"]]
+    images = _channels(item)
     case_id = str(item.get("case_id", Path(str(images[0])).name))
     try:
         channels = [_load(str(path), True, on_nonfinite, resample_tilt) for path in images]
@@ -116,6 +118,10 @@ def _check_item(
     values = np.unique(label.array)
     findings += _check_label(case_id, label.path, values, None if instances else num_labels)
     return findings, {int(value) for value in values}
+
+
+def _channels(item: dict[str, Any]) -> Sequence[str | Path]:
+    return item["image"] if isinstance(item["image"], list | tuple) else [item["image"]]
 
 
 class _Unreadable(Exception):
@@ -139,12 +145,10 @@ def _load(path: str, colour: bool = True, on_nonfinite: NonFinite = "error", res
 
 def _load_image(file: Path, colour: bool) -> _Loaded:
     try:
-        with Image.open(file) as image:
+        with open_image(file) as image:
             array = settle_nonfinite(np.asarray(image), file, "error", [])
     except InputError as error:
         raise _Unreadable(str(error)) from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _Unreadable(f"{file}: can't be read, it is damaged or of an unknown format ({error}).") from None
     if array.ndim == 3 and not colour:
         raise _Unreadable(f"{file}: is a colour image of shape {array.shape}; a label must be grey, one value a pixel.")
     return _Loaded(str(file), array[..., 0] if array.ndim == 3 else array, np.eye(4))  # the last axis is colour

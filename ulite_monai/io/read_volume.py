@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.volume import Volume
 
-__all__ = ["read_volume"]
+__all__ = ["load_readers", "read_volume"]
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz", ".gii", ".gii.gz")
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+def load_readers(paths: Iterable[str | Path]) -> None:
+    """Load what reading these volumes takes, before threads share it; see `ulite_monai.io.itk_image.load_itk`."""
+    if any(str(path).lower().endswith(ITK_SUFFIXES) for path in paths):
+        from ulite_monai.io.itk_image import load_itk
+
+        load_itk()
 
 
 def read_volume(path: str | Path, on_nonfinite: NonFinite = "error", resample_tilt: bool = False) -> Volume:

@@ -10,7 +10,7 @@ from nibabel.nifti1 import Nifti1Header
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
-from ulite_monai.io.replaceable import DESCRIPTION
+from ulite_monai.io.replaceable import DESCRIPTION, VOXELS, voxel_digest
 from ulite_monai.io.volume import Volume
 
 __all__ = ["smallest_label_dtype", "write_label_map", "write_probabilities"]
@@ -45,7 +45,7 @@ def write_label_map(mask: np.ndarray, like: Volume, path: str | Path) -> None:
     data = mask.astype(smallest_label_dtype(mask))
     if not np.array_equal(data, mask):
         raise ValueError(f"{path}: the mask holds values that aren't whole numbers.")
-    image = _image_on_grid(data, like)
+    image = _image_on_grid(data, like, f"{DESCRIPTION}; {VOXELS}{voxel_digest(data)}")
     with atomic_path(path) as temporary:
         nib.save(image, temporary)
 
@@ -64,7 +64,7 @@ def write_probabilities(probabilities: np.ndarray, like: Volume, path: str | Pat
     """
     if probabilities.shape[1:] != like.array.shape:
         raise ValueError(f"{path}: the probabilities have shape {probabilities.shape[1:]}, not {like.array.shape}.")
-    image = _image_on_grid(np.moveaxis(probabilities, 0, -1), like)
+    image = _image_on_grid(np.moveaxis(probabilities, 0, -1), like, DESCRIPTION)
     with atomic_path(path) as temporary:
         nib.save(image, temporary)
 
@@ -81,12 +81,12 @@ def smallest_label_dtype(mask: np.ndarray) -> type[np.unsignedinteger]:
     return np.uint8 if high <= np.iinfo(np.uint8).max else np.uint16
 
 
-def _image_on_grid(data: np.ndarray, like: Volume) -> nib.Nifti1Image:
+def _image_on_grid(data: np.ndarray, like: Volume, description: str) -> nib.Nifti1Image:
     image_class = nib.Nifti2Image if isinstance(like.header, nib.Nifti2Header) else nib.Nifti1Image
     header = image_class.header_class()
     header.set_data_dtype(data.dtype)
     header.set_data_shape(data.shape)
-    header["descrip"] = DESCRIPTION.encode()
+    header["descrip"] = description.encode()
     if like.header is None:
         header.set_xyzt_units("mm")
         header.set_qform(like.affine, code=SCANNER)

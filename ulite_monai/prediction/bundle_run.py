@@ -18,15 +18,15 @@ __all__ = ["items", "run_cases"]
 logger = logging.getLogger(__name__)
 
 
-def items(dataset_dir: str | None) -> list[dict[str, Any]]:
-    """The cases at `dataset_dir` as a MONAI data list; see `find_cases`.
+def items(dataset_dir: str | None, channels: int = 1) -> list[dict[str, Any]]:
+    """The cases at `dataset_dir`, of images of so many channels, as a MONAI data list; see `find_cases`.
 
     Raises:
         InputError: When it isn't given, or nothing is there.
     """
     if not dataset_dir:
         raise InputError("dataset_dir is not set: give a volume, a folder or a data list, --dataset_dir PATH.")
-    return case_items(find_cases(dataset_dir))
+    return case_items(find_cases(dataset_dir, channels))
 
 
 def run_cases(evaluator: Evaluator, dataset: Dataset) -> None:

@@ -23,7 +23,7 @@ def export_bundle(
 ) -> ExportReport:
     """Write the network of a bundle as ONNX, OpenVINO or TorchScript.
 
-    The file's metadata holds the bundle's name and version, the labels, the spacing and the window size.
+    The file's metadata holds the name and version (`Segmenter.algorithm`), the labels, the spacing and the window size.
 
     Args:
         bundle: a shipped bundle's name, or a path.
@@ -36,17 +36,19 @@ def export_bundle(
         InputError: When the bundle, its weights, or the file can't be used.
     """
     segmenter = Segmenter(bundle, ckpt, device="cpu", overrides={"engine": "torch", **(overrides or {})})
+    if Path(path).resolve() in [file.resolve() for file in segmenter.ckpts]:
+        raise InputError(f"{path}: is the weights that are to be exported; give another name.")
     network = segmenter.trained
     if not isinstance(network, ULite):
         raise InputError(f"a file holds one U-Lite, not an {type(network).__name__}; export each of the weights.")
+    name, version = segmenter.algorithm
     metadata = {
-        "name": segmenter.metadata["name"],
-        "version": segmenter.metadata["version"],
+        "name": name,
+        "version": version,
         "labels": segmenter.labels,
         "spacing": segmenter.settings.get("spacing"),
         "roi_size": segmenter.settings["roi_size"],
         "intended_use": "Research only. The output is not for diagnosis or treatment.",
     }
-    channels = segmenter.metadata["network_data_format"]["inputs"]["image"]["num_channels"]
-    example = (1, channels, *segmenter.settings["roi_size"])
+    example = (1, segmenter.channels, *segmenter.settings["roi_size"])
     return export_network(network, path, to, example, metadata)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,8 @@ from ulite_monai.errors import InputError, reason
 from ulite_monai.io.atomic import atomic_path, remove_leftovers
 from ulite_monai.io.cases import Case, find_cases
 from ulite_monai.io.coding import coded_labels
-from ulite_monai.io.images import read_rgb, write_mask, write_probability_pages
+from ulite_monai.io.images import open_image, read_rgb, write_mask, write_probability_pages
+from ulite_monai.io.read_volume import load_readers
 from ulite_monai.io.replaceable import require_replaceable
 from ulite_monai.io.write_nifti import write_label_map, write_probabilities
 from ulite_monai.prediction.read_case import Refused, is_image, read_case, require_fitting
@@ -69,7 +71,8 @@ class CaseResult:
 
     Attributes:
         id: the case's.
-        input: what was read.
+        input: what was read: a file (the first of several channels), or the folder of a DICOM series.
+        input_state: how many files that is, their bytes, and when the last was modified (seconds since 1970).
         status: "done", "empty" (done, and nothing found), "skipped" (was there already), "refused" or "failed".
         message: why it was refused or failed.
         seconds: that it took.
@@ -86,6 +89,7 @@ class CaseResult:
     message: str = ""
     seconds: float = 0.0
     inference: str = ""
+    input_state: str = ""
     outputs: list[str] = field(default_factory=list)
     volumes: list[LabelVolume] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -117,7 +121,8 @@ def predict_cases(
     options = options or PredictOptions()
     if options.jobs < 1:
         raise InputError(f"jobs must be at least 1, got {options.jobs}.")
-    cases, folder, mask_name = _plan(Path(source), Path(output), options)
+    cases = find_cases(source, segmenter.channels if segmenter.takes_volumes else 1)  # an image's colours are one file
+    cases, folder, mask_name = _plan(Path(source).expanduser(), Path(output).expanduser(), cases, options)
     remove_leftovers(folder)
     former = _former_results(folder, segmenter, options.resume)
     report = _Report(folder / "predictions.json", segmenter, former)
@@ -127,6 +132,7 @@ def predict_cases(
         done = former.get(case.id) if options.resume else None
         return _predict_case(case, folder, mask_name, segmenter, options, done)
 
+    load_readers(path for case in cases for path in case.image)
     with ThreadPoolExecutor(max_workers=options.jobs) as pool:
         for number, result in enumerate(pool.map(run, cases), start=1):
             results.append(result)
@@ -139,9 +145,10 @@ def predict_cases(
     return results
 
 
-def _plan(source: Path, output: Path, options: PredictOptions) -> tuple[list[Case], Path, str | None]:
+def _plan(
+    source: Path, output: Path, cases: list[Case], options: PredictOptions
+) -> tuple[list[Case], Path, str | None]:
     """The cases, the folder to write to, and the mask's name if `output` gives it; no input is ever written over."""
-    cases = find_cases(source)
     folder, mask_name = _destination(output, cases)
     if source.is_dir() and folder.resolve() == source.resolve():
         raise InputError(f"{output}: is the folder of the inputs; give another one for the masks.")
@@ -175,10 +182,11 @@ def _predict_case(
     former: CaseResult | None,
 ) -> CaseResult:
     started = time.perf_counter()
-    result = CaseResult(case.id, str(case.image[0]))
+    result = CaseResult(case.id, _source(case), input_state=_state(case))
     try:
         paths = _paths(case, folder, mask_name, options)
-        if former is not None and paths and all(path.exists() for path in paths.values()):
+        same = former is not None and former.input_state == result.input_state != ""
+        if former is not None and same and paths and all(path.exists() for path in paths.values()):
             result = replace(former, status="skipped")
         else:
             for kind in KINDS_OF_MASK & set(paths):
@@ -193,6 +201,21 @@ def _predict_case(
         result.status, result.message = "failed", reason(error)
     result.seconds = round(time.perf_counter() - started, 3)
     return result
+
+
+def _source(case: Case) -> str:
+    """Where the case lies: its (first) file, or the folder that holds the files of its series."""
+    return str(case.image[0]) if case.series is None else os.path.commonpath(case.series.files or case.image)
+
+
+def _state(case: Case) -> str:
+    files = case.image if case.series is None else case.series.files
+    try:
+        states = [file.stat() for file in files]
+    except OSError:  # reading it tells that better
+        return ""
+    newest = max((state.st_mtime for state in states), default=0.0)
+    return f"{len(states)} files, {sum(state.st_size for state in states)} bytes, {newest}"
 
 
 def _former_results(folder: Path, segmenter: Segmenter, resume: bool) -> dict[str, CaseResult]:
@@ -210,7 +233,13 @@ def _former_results(folder: Path, segmenter: Segmenter, resume: bool) -> dict[st
     except (OSError, ValueError, TypeError, KeyError):  # none, or of another version: nothing is skipped
         return {}
     done = [result for result in results if result.status in ("done", "empty", "skipped")]
-    return {result.id: result for result in done if all((folder / Path(path).name).exists() for path in result.outputs)}
+    there = [result for result in done if all(_output(folder, result.id, path).exists() for path in result.outputs)]
+    return {result.id: result for result in there}
+
+
+def _output(folder: Path, case_id: str, path: str) -> Path:
+    """Where a recorded output lies now, though the folder may have been moved: a case's id may name subfolders."""
+    return folder / Path(case_id).parent / Path(path).name
 
 
 def _paths(case: Case, folder: Path, mask_name: str | None, options: PredictOptions) -> dict[str, Path]:
@@ -237,7 +266,10 @@ def _segment(
 ) -> None:
     item = case.item()
     volume = None
-    if not is_image(case):
+    if is_image(case):
+        with open_image(case.image[0]):  # the bundle's reader says less of what it can't read
+            pass
+    else:
         tilted = options.resample_tilt or segmenter.resamples_tilt
         item["image"] = read_case(case, segmenter.metadata, options.force, tilted, segmenter.on_nonfinite)
         volume = item["image"][0]
@@ -278,14 +310,7 @@ def _write_seg(case: Case, mask: np.ndarray, path: Path, segmenter: Segmenter) -
 
     assert case.series is not None
     labels = coded_labels(segmenter.metadata, segmenter.labels)
-    return write_dicom_seg(mask, case.series, labels, path, *_algorithm(segmenter))
-
-
-def _algorithm(segmenter: Segmenter) -> tuple[str, str]:
-    """Name and version of what made the masks: the bundle's, or with other weights theirs."""
-    if segmenter.own_weights:
-        return segmenter.metadata["name"], segmenter.metadata["version"]
-    return "U-Lite, weights of the user", segmenter.weights_sha256[:12]
+    return write_dicom_seg(mask, case.series, labels, path, *segmenter.algorithm)
 
 
 def _made_by(segmenter: Segmenter) -> dict[str, Any]:
@@ -304,7 +329,7 @@ class _Report:
     def __init__(self, path: Path, segmenter: Segmenter, former: Mapping[str, CaseResult]) -> None:
         self.path = path
         self.former = former  # still true of the cases that this run hasn't done, or not yet
-        name, version = _algorithm(segmenter)
+        name, version = segmenter.algorithm
         self.head = {
             "algorithm": {"name": name, "version": version},
             "bundle": {name: segmenter.metadata.get(name) for name in ("name", "version")},

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ulite_monai.io.cases import IMAGE_SUFFIXES, Case
+from ulite_monai.io.dicom_series import DicomSeries
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.references import read_reference
@@ -40,7 +41,10 @@ def require_fitting(case: Case, takes_volumes: bool, channels: int) -> None:
     if is_volume != takes_volumes:
         raise Refused(f"it is {kinds[is_volume]}, and this bundle segments {kinds[takes_volumes]}.")
     if is_volume and len(case.image) != channels:
-        raise Refused(f"it has {len(case.image)} channels, and this bundle takes {channels}.")
+        raise Refused(
+            f"it has {len(case.image)} channels, and this bundle takes {channels}; a case's are the files "
+            "NAME_0000.nii.gz, NAME_0001.nii.gz, or what a data list names."
+        )
 
 
 def read_case(
@@ -65,7 +69,8 @@ def read_case(
     """
     series = case.series
     if series is None:
-        volume, modality = read_volume(case.image[0], on_nonfinite), ""
+        volume = read_volume(case.image[0], on_nonfinite, resample_tilt)
+        modality = volume.source.modality if isinstance(volume.source, DicomSeries) else ""
     else:
         if series.problem is not None and not (series.tilt and resample_tilt):
             raise Refused(series.problem)

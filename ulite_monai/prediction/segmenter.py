@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import json
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,13 +22,16 @@ from torch import nn
 from ulite_monai.bundles import find_bundle
 from ulite_monai.errors import InputError, input_error, reason
 from ulite_monai.io.finite import NonFinite
+from ulite_monai.prediction.algorithm import algorithm
 from ulite_monai.runtime.process import choose_device, is_true
 from ulite_monai.runtime.recorded import recorded_settings
-from ulite_monai.runtime.weights import checkpoint_files, load_network
+from ulite_monai.runtime.weights import checkpoint_files, load_network, weights_sha256
 from ulite_monai.transforms import LabelsOnInputGridd, LoadVolumed
 
 __all__ = ["Segmentation", "Segmenter"]
 
+
+logger = logging.getLogger(__name__)
 
 SETTINGS = (
     *("spacing", "roi_size", "overlap", "grow_windows"),
@@ -68,7 +71,7 @@ class Segmenter:
         bundle: a shipped bundle's name, or a path. Its configuration is code: name only bundles that you trust.
         ckpt: the weights, or a pattern such as `folds/*/model.pt` for the ensemble of several; None for the bundle's
             own. What their training recorded beside them (`run.json`: labels, spacing, windows, the network's options)
-            is taken for what `overrides` doesn't say.
+            is taken for what `overrides` doesn't say; without a record, the log warns of what is taken for granted.
         device: "auto" for a GPU where there is one, or a device's name.
         tta: average the logits over the flips of the image (test-time augmentation), along the configuration's
             `flip_axes` alone: a network that never saw a flip in training fails on it.
@@ -122,6 +125,12 @@ class Segmenter:
             if told is None:
                 raise InputError(f"{configs / 'inference.json'}: {reason(error)}; check the ids given.") from error
             raise told from error
+        if ckpt is not None and not recorded and "labels" not in self.overrides:
+            logger.warning(
+                "%s: no run.json beside it says what it was trained for; labels %s, spacing %s, and windows are the "
+                "bundle's. Put the run.json of its training beside it, or give them: --set ID=VALUE.",
+                *(self.ckpts[0], self.labels, self.settings.get("spacing")),
+            )
 
     def _build(self, parser: ConfigParser) -> None:
         self.labels: list[str] = parser.get_parsed_content("labels")
@@ -149,9 +158,13 @@ class Segmenter:
 
     @functools.cached_property
     def weights_sha256(self) -> str:
-        """SHA-256 of the file of the weights, as hexadecimal digits; of several, that of their digits in a row."""
-        digits = [hashlib.sha256(file.read_bytes()).hexdigest() for file in self.ckpts]
-        return digits[0] if len(digits) == 1 else hashlib.sha256("".join(digits).encode()).hexdigest()
+        """Of the weights; see `ulite_monai.runtime.weights.weights_sha256`."""
+        return weights_sha256(self.ckpts)
+
+    @property
+    def algorithm(self) -> tuple[str, str]:
+        """Name and version of what makes the masks: the bundle's, or with other weights theirs."""
+        return algorithm(self.metadata, None if self.own_weights else self.weights_sha256)
 
     @property
     def takes_volumes(self) -> bool:

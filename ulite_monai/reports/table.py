@@ -40,7 +40,7 @@ FLAT = {"Dice": ("dice", "mean"), "worst Dice": ("dice", "min"), "IoU": ("iou", 
 MILLIMETRES = {
     "HD95, mm": ("hd95_mm", "mean"),
     "NSD at 1 mm": ("nsd_1mm", "mean"),
-    "volume, mL": ("difference_ml", "mean"),
+    "volume error, mL": ("difference_ml", "mean"),
 }
 
 

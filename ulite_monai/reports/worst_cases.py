@@ -68,5 +68,6 @@ def _read(name: str) -> tuple[np.ndarray, np.ndarray]:
     """The untouched image, on the grid of its masks, and its affine."""
     if name.lower().endswith(IMAGE_SUFFIXES):
         return read_rgb(name), np.eye(4)
-    volume = read_reference(name, on_nonfinite="replace")
+    # A tilted series has a mask to draw only where it was resampled for the network, too.
+    volume = read_reference(name, on_nonfinite="replace", resample_tilt=True)
     return volume.array, volume.affine

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import glob
+import hashlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,9 +15,11 @@ from torch import nn
 from ulite_monai.errors import InputError
 from ulite_monai.networks.ensemble import Ensemble
 
-__all__ = ["checkpoint_files", "initialize_weights", "load_network", "load_weights", "trained"]
+__all__ = ["checkpoint_files", "initialize_weights", "load_network", "load_weights", "trained", "weights_sha256"]
 
 logger = logging.getLogger(__name__)
+
+AS_TRAINED = "give labels, in_channels and the ids below network_def (features, strides, ...) as its training had them"
 
 
 def load_weights(path: str | Path) -> dict[str, torch.Tensor]:
@@ -67,6 +71,12 @@ def checkpoint_files(ckpt: str | Path) -> list[Path]:
     return [Path(file) for file in found] or [path]
 
 
+def weights_sha256(files: Sequence[Path]) -> str:
+    """SHA-256 of the file of weights, as hexadecimal digits; of several, that of their digits in a row."""
+    digits = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return digits[0] if len(digits) == 1 else hashlib.sha256("".join(digits).encode()).hexdigest()
+
+
 def trained(network: nn.Module, ckpt: str | Path) -> nn.Module:
     """`network` with the weights in a checkpoint; where a pattern means several, the ensemble of its copies with each.
 
@@ -107,11 +117,13 @@ def _require_same_names(path: str | Path, weights: dict[str, torch.Tensor], netw
     odd = sorted(set(weights) ^ set(network.state_dict()))
     if odd:
         where = "the checkpoint" if odd[0] in weights else "the network"
-        raise InputError(f"{path}: is of another network: only {where} has {odd[0]} ({len(odd)} names differ).")
+        raise InputError(
+            f"{path}: is of another network: only {where} has {odd[0]} ({len(odd)} names differ); {AS_TRAINED}."
+        )
 
 
 def _other_shape(path: str | Path, name: str, found: torch.Tensor, expected: torch.Tensor) -> InputError:
     return InputError(
         f"{path}: is of another network: {name} has shape {tuple(found.shape)}, here it is {tuple(expected.shape)}; "
-        "use the labels, features, kernels and input channels that it was trained with."
+        f"{AS_TRAINED}."
     )

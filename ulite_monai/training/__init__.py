@@ -7,6 +7,7 @@ from ulite_monai.training.mixed_precision import MixedPrecisionInferer
 from ulite_monai.training.progress import OnFirstRank, PrintEpochs, shared_handler
 from ulite_monai.training.record import case_digest, print_next_steps, record_run
 from ulite_monai.training.reproducibility import SeedEachEpoch, StopAtNonFiniteLoss
+from ulite_monai.training.settings import require_settings
 from ulite_monai.training.sizes import cache_rate, foreground_share
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "labelled_items",
     "print_next_steps",
     "record_run",
+    "require_settings",
     "require_usable",
     "shared_handler",
     "split",

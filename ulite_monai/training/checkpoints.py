@@ -126,7 +126,10 @@ class KeepBestAndLast:
         }
 
     def start(self, resume: bool, overwrite: bool) -> None:
-        """Before the trainer runs: resume, or make sure that no other run's checkpoints are lost.
+        """Before the trainer runs: resume, or see that no other run's checkpoints are lost, or taken for this one's.
+
+        Those that are to be replaced become `model.old.pt` and `last.old.ckpt` at once: beside them, this run's
+        `run.json` would say something else than what they are.
 
         Args:
             resume: whether to go on from `last.ckpt`.
@@ -142,6 +145,10 @@ class KeepBestAndLast:
                 f"{self.folder}: holds a training already; go on with it by --resume True, replace it by "
                 "--overwrite True, or give another --output_dir."
             )
+        elif is_first() and (self.folder / LAST).exists():
+            for file in (self.folder / BEST, self.folder / LAST):
+                if file.exists():
+                    file.replace(file.with_suffix(f".old{file.suffix}"))
 
     def resume(self) -> None:
         """Go on from `last.ckpt`: the next run of the trainer starts with the epoch after it.

@@ -55,10 +55,8 @@ def split(
             f"fold must be all, or 0 to num_folds - 1 with num_folds at least 2; got {fold} of {num_folds}."
         )
     if len(items) < num_folds:
-        raise InputError(
-            f"{len(items)} cases can't be split into {num_folds} folds; add cases or give --num_folds {len(items)} "
-            "(at least 2)."
-        )
+        remedy = f"--num_folds {len(items)}" if len(items) > 1 else "--fold all, which validates on none"
+        raise InputError(f"{len(items)} cases can't be split into {num_folds} folds; add cases or give {remedy}.")
     dealt = sorted(items, key=lambda item: hashlib.sha256(f"{seed}:{item['case_id']}".encode()).hexdigest())
     chosen = [item for rank, item in enumerate(dealt) if (rank % num_folds == fold) == (part == "validate")]
     return sorted(chosen, key=lambda item: str(item["case_id"]))

@@ -42,6 +42,9 @@ def record_run(
 ) -> None:
     """Write `run.json` (command, settings, versions) and `split.json` (the cases of each part) into `output_dir`.
 
+    Where the weights of a `dataset_dir` go to another folder (`ckpt_dir`), `run.json` is written beside them, too: what
+    uses them looks for it there.
+
     Args:
         output_dir: made if needed.
         settings: resolved values of the configuration's top-level ids.
@@ -55,7 +58,10 @@ def record_run(
         "settings": {name: plain(value) for name, value in settings.items()},
         "versions": versions(),
     }
-    _write_json(folder / "run.json", run)
+    beside_weights = settings.get("ckpt_dir") if settings.get("dataset_dir") else None
+    for place in {folder.resolve(), Path(beside_weights or folder).resolve()}:
+        place.mkdir(parents=True, exist_ok=True)
+        _write_json(place / "run.json", run)
     _write_json(
         folder / "split.json",
         {"training": [_name(i) for i in train_items], "validation": [_name(i) for i in validation_items]},

@@ -1,0 +1,38 @@
+"""What an output names as its maker: the bundle, or weights that aren't the bundle's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ulite_monai.io.coding import bundle_metadata
+from ulite_monai.runtime.weights import checkpoint_files, weights_sha256
+
+__all__ = ["algorithm", "metadata_of_output"]
+
+
+def algorithm(metadata: Mapping[str, Any], other_weights: str | None) -> tuple[str, str]:
+    """Name and version: the bundle's, or with other weights what they are and the first of their digits.
+
+    Args:
+        metadata: the bundle's.
+        other_weights: SHA-256 of weights that aren't the bundle's own, as hexadecimal digits.
+    """
+    if other_weights is None:
+        return metadata.get("name", "U-Lite"), metadata.get("version", "unknown")
+    return "U-Lite, weights of the user", other_weights[:12]
+
+
+def metadata_of_output(bundle_root: str | Path, ckpt: str | Path) -> dict[str, Any]:
+    """A bundle's metadata with the name and version of what an output of `ckpt` is made by.
+
+    Args:
+        bundle_root: the bundle.
+        ckpt: the weights, or a pattern. Those at the bundle's `models/model.pt` are its own.
+    """
+    metadata = bundle_metadata(bundle_root)
+    files = [file for file in checkpoint_files(ckpt) if file.is_file()]
+    own = [file.resolve() for file in files] == [(Path(bundle_root) / "models" / "model.pt").resolve()]
+    name, version = algorithm(metadata, weights_sha256(files) if files and not own else None)
+    return metadata | {"name": name, "version": version}
