@@ -23,6 +23,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 SUFFIXES = VOLUME_SUFFIXES + IMAGE_SUFFIXES
 LAYOUT_FOLDERS = ("imagesTs", "imagesTr")
 PAIRS = (("imagesTr", "labelsTr"), ("images", "masks"))
+REPORT = "predictions.json"  # lies beside masks that this package wrote
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def find_cases(path: str | Path, channels: int = 1) -> list[Case]:
     elif root.is_file() and _is_readable(root):
         cases = [_from_file(root)]
     else:
-        pairs = (image for image, label in PAIRS if (root / label).is_dir())  # labels are no inputs
+        # Labels are no inputs, but for a folder of our own masks, which whoever writes there passes over.
+        pairs = (image for image, label in PAIRS if (root / label).is_dir() and not (root / label / REPORT).exists())
         root = next((root / name for name in (*LAYOUT_FOLDERS, *pairs) if (root / name).is_dir()), root)
         below = files_below(root) if root.is_dir() else ()
         cases = [*_from_files(root, below, everywhere=channels > 1), *_from_dicom(root)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -55,16 +55,22 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
     Raises:
         InputError: When it can't be read, has several pages, or more pixels than Pillow takes for a real image.
     """
+    with ExitStack() as stack:
+        yield _decoded(path, stack)
+
+
+def _decoded(path: str | Path, stack: ExitStack) -> Image.Image:
     try:
-        image = Image.open(path)
+        image = stack.enter_context(Image.open(path))
         _require_one_page(image)
         image.load()
+        return image
+    except InputError:
+        raise
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: is too large ({error}); cut it into tiles.") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path}: can't be read, it is damaged or of an unknown format ({error}).") from None
-    with image:
-        yield image
 
 
 def _finite(values: np.ndarray, name: str) -> np.ndarray:
