@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,9 +16,8 @@ import numpy as np
 
 from ulite_monai.errors import InputError, reason
 from ulite_monai.io.atomic import atomic_path, remove_leftovers
-from ulite_monai.io.cases import Case, find_cases, stem
+from ulite_monai.io.cases import REPORT, Case, find_cases
 from ulite_monai.io.coding import coded_labels
-from ulite_monai.io.files_below import files_below
 from ulite_monai.io.images import open_image, read_rgb, write_mask, write_probability_pages
 from ulite_monai.io.read_volume import load_readers
 from ulite_monai.io.replaceable import require_replaceable
@@ -127,7 +125,7 @@ def predict_cases(
     cases, folder, mask_name = _plan(Path(source).expanduser(), Path(output).expanduser(), cases, options)
     remove_leftovers(folder)
     former = _former_results(folder, segmenter, options.resume)
-    report = _Report(folder / "predictions.json", segmenter, former)
+    report = _Report(folder / REPORT, segmenter, former)
     results: list[CaseResult] = []
 
     def run(case: Case) -> CaseResult:
@@ -213,31 +211,17 @@ def _source(case: Case) -> str:
 
 def _state(case: Case) -> str:
     try:
-        states = [file.stat() for file in _files(case)]
+        states = [file.stat() for file in case.files()]
     except OSError:  # reading it tells that better
         return ""
     newest = max((state.st_mtime for state in states), default=0.0)
     return f"{len(states)} files, {sum(state.st_size for state in states)} bytes, {newest}"
 
 
-def _files(case: Case) -> Iterator[Path]:
-    """All that is read of a case: a DICOM series' files, and the other half of a pair such as `.mhd` and `.raw`."""
-    if case.series is not None:
-        yield from case.series.files
-        return
-    for path in case.image:
-        if path.is_dir():
-            yield from files_below(path)
-        elif path.name.lower().endswith((".hdr", ".hdr.gz", ".mhd", ".nhdr")):
-            yield from sorted(path.parent.glob(f"{glob.escape(stem(path))}.*"))
-        else:
-            yield path
-
-
 def _former_results(folder: Path, segmenter: Segmenter, resume: bool) -> dict[str, CaseResult]:
     """What a former run into `folder` by the same weights and settings did and is still there, by case id."""
     try:
-        report = json.loads((folder / "predictions.json").read_text(encoding="utf-8"))
+        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
         if {name: report[name] for name in ("weights", "overrides", "tta", "settings")} != _made_by(segmenter):
             if resume:
                 logger.warning("%s: was made by other weights or settings; every case is done again.", folder)
@@ -286,8 +270,7 @@ def _segment(
     item = case.item()
     volume = None
     if is_image(case):
-        with open_image(case.image[0]):  # the bundle's reader says less of what it can't read
-            pass
+        open_image(case.image[0])  # the bundle's reader says less of what it can't read
     else:
         tilted = options.resample_tilt or segmenter.resamples_tilt
         item["image"] = read_case(case, segmenter.metadata, options.force, tilted, segmenter.on_nonfinite)
