@@ -63,6 +63,7 @@ def test_links_are_followed_and_broken_ones_are_cases(tmp_path):
     write_volume(folder / "a.nii.gz", np.ones((2, 3, 4), np.float32))
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
     (folder / "back").symlink_to(folder)  # a circle
+    (folder / "up").symlink_to(tmp_path)  # out of it
     (folder / "c.nii.gz").symlink_to(tmp_path / "not fetched")
     assert [case.id for case in find_cases(folder)] == ["a", "c", "linked/b"]
 
@@ -72,6 +73,8 @@ def test_masks_beside_images_are_no_inputs(tmp_path):
         (tmp_path / name).mkdir()
         Image.fromarray(np.zeros((4, 3), np.uint8)).save(tmp_path / name / "a.png")
     assert [case.image for case in find_cases(tmp_path)] == [(tmp_path / "images" / "a.png",)]
+    (tmp_path / "masks" / "predictions.json").touch()  # a folder of ours, which may stand beside other inputs
+    assert ids(find_cases(tmp_path)) == ["images/a", "masks/a"]
 
 
 def test_two_inputs_of_one_output_are_both_named(tmp_path):

@@ -70,6 +70,14 @@ def test_what_is_no_image_is_counted(write_series):
     assert tree.passed_over == {"unreadable DICOM": 2}  # one of them empty
 
 
+def test_a_link_to_nowhere_may_be_an_end_slice_and_a_hidden_file_is_none(write_series):
+    folder = write_series()
+    (folder / ".nomedia").touch()
+    assert only(folder).notes == ()
+    (folder / "last.dcm").symlink_to(folder / "not fetched")
+    assert "1 files in its folder can't be read (last.dcm)" in only(folder).notes[0]
+
+
 @pytest.mark.parametrize("size", [0, 120])
 def test_what_may_be_an_end_slice_and_cant_be_read_is_told(write_series, size):
     """A gap in the middle shows in the spacing; a lost first or last slice only in the file that is left of it."""

@@ -28,6 +28,14 @@ def test_nifti(tmp_path):
         require_replaceable(tmp_path / name)
 
 
+def test_a_mask_of_a_version_without_digest_stays(tmp_path):
+    image = nib.Nifti1Image(np.ones((3, 4, 5), np.uint8), np.eye(4))
+    image.header["descrip"] = b"U-Lite label map, for research use only"
+    nib.save(image, tmp_path / "old.nii.gz")
+    with pytest.raises(InputError, match=r"or was changed since \(masks of its first versions don't tell\)"):
+        require_replaceable(tmp_path / "old.nii.gz")
+
+
 def save_without_our_header(mask, path):
     nib.save(nib.Nifti1Image(mask, np.eye(4)), path)
 

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -19,9 +20,12 @@ import ulite_monai
 from tests.conftest import environment, expected_mask, run_bundle, write_volume
 from tests.io.conftest import make_slice
 from tests.io.test_atomic import full_disk, leave_behind
+from ulite_monai.bundles import find_bundle
 from ulite_monai.errors import InputError
+from ulite_monai.io.cases import Case
 from ulite_monai.prediction import PredictOptions, Segmenter, predict, predict_cases
 from ulite_monai.prediction.export_bundle import export_bundle
+from ulite_monai.prediction.predict_cases import _state
 from ulite_monai.prediction.ranges import outside_ranges
 
 SHAPE = (30, 34, 26)
@@ -485,6 +489,35 @@ def test_resume_segments_another_input_of_the_same_name(segmenter, tmp_path):
     assert result.status == "skipped"
 
 
+def test_resume_sees_changes_of_what_a_case_consists_of(tmp_path):
+    """The voxels of an `.mhd` lie in another file, and a data list may name a folder."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("case.mhd", "case.raw", "other.mhd"):
+        (folder / name).write_text(name)
+    mhd, listed = Case("case", (folder / "case.mhd",)), Case("listed", (folder,))
+    before = _state(mhd), _state(listed)
+    assert before[0].startswith("2 files, 16 bytes") and before[1].startswith("3 files, 25 bytes")
+    (folder / "case.raw").write_text("other voxels")
+    assert _state(mhd) != before[0] and _state(listed) != before[1]
+    assert _state(Case("gone", (folder / "gone.nii",))) == ""
+
+
+def test_resume_knows_a_named_output_of_a_case_in_a_subfolder(segmenter, tmp_path):
+    write_volume(tmp_path / "in" / "sub" / "a.nii.gz", volume(1))
+    for expected in ("done", "skipped"):
+        (result,) = predict_cases(tmp_path / "in", tmp_path / "o.nii.gz", segmenter, PredictOptions(resume=True))
+        assert (result.id, result.status) == ("sub/a", expected)
+
+
+def test_a_link_to_itself_loses_no_other(segmenter, tmp_path):
+    write_volume(tmp_path / "in" / "a.nii.gz", volume(1))
+    (tmp_path / "in" / "b.nii.gz").symlink_to(tmp_path / "in" / "b.nii.gz")
+    results = predict_cases(tmp_path / "in", tmp_path / "in" / "masks", segmenter)
+    assert [(result.id, result.status) for result in results] == [("a", "done"), ("b", "failed")]
+    assert results[1].message.startswith(str(tmp_path / "in" / "b.nii.gz"))
+
+
 def test_resume_knows_cases_in_subfolders(segmenter, tmp_path):
     for subject in ("sub-01", "sub-02"):
         write_volume(tmp_path / "in" / subject / "anat" / "T1w.nii.gz", volume(1))
@@ -788,11 +821,13 @@ def test_the_shipped_weights_dont_care_about_orientation(hippocampus, dice_of_sh
 
 def test_weights_without_a_record_are_warned_of(weights, caplog):
     def warnings():
-        return [record.getMessage() for record in caplog.records if record.name.startswith("ulite_monai")]
+        told = [message for _, level, message in caplog.record_tuples if level == logging.WARNING]
+        return [message for message in told if "run.json" in message]
 
     Segmenter("hippocampus", weights, "cpu", overrides={"labels": ["head", "tail"]})
     Segmenter("hippocampus", device="cpu")
-    assert not warnings()
+    own = Segmenter("hippocampus", find_bundle("hippocampus") / "models" / "model.pt", "cpu")
+    assert own.algorithm[0] == "Hippocampus segmentation with U-Lite" and not warnings()
     Segmenter("hippocampus", weights, "cpu")
     (message,) = warnings()
     assert message.startswith(f"{weights}: no run.json beside it says what it was trained for; labels ['anterior', ")

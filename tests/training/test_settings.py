@@ -9,7 +9,7 @@ from ulite_monai.training import require_settings
 
 
 def test_what_is_right_passes():
-    require_settings(3, {"patch_size": (40, 56, 40), "spacing": [1.0, 1.0, 3]}, {"learning_rate": 0.006}, [])
+    require_settings(3, {"patch_size": (40, 56, 40), "spacing": [1.0, 1.0, 3]}, {"epochs": 80}, [])
     require_settings(2, {"patch_size": [256, 256]}, {"batch_size": 4}, [0, 1])
 
 

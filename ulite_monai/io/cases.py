@@ -16,13 +16,15 @@ from ulite_monai.io.files_below import files_below, is_file_or_broken_link
 if TYPE_CHECKING:
     from ulite_monai.io.dicom_series import DicomSeries
 
-__all__ = ["Case", "case_items", "find_cases", "find_labelled_cases", "first_image", "stem"]
+__all__ = ["REPORT", "Case", "case_items", "find_cases", "find_labelled_cases", "first_image", "stem"]
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 SUFFIXES = VOLUME_SUFFIXES + IMAGE_SUFFIXES
 LAYOUT_FOLDERS = ("imagesTs", "imagesTr")
 PAIRS = (("imagesTr", "labelsTr"), ("images", "masks"))
+HEADERS = (".hdr", ".hdr.gz", ".mhd", ".nhdr")  # whose voxels may lie in another file
+REPORT = "predictions.json"  # lies beside masks that this package wrote
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,19 @@ class Case:
         if self.label is not None:
             item["label"] = str(self.label)
         return item
+
+    def files(self) -> Iterator[Path]:
+        """All that is read of the image: a DICOM series' files, and the other half of a pair (`.mhd` and `.raw`)."""
+        if self.series is not None:
+            yield from self.series.files
+            return
+        for path in self.image:
+            if path.is_dir():
+                yield from files_below(path)
+            elif path.name.lower().endswith(HEADERS):
+                yield from sorted(path.parent.glob(f"{glob.escape(stem(path))}.*"))
+            else:
+                yield path
 
 
 def case_items(cases: Iterable[Case]) -> list[dict[str, Any]]:
@@ -98,7 +113,8 @@ def find_cases(path: str | Path, channels: int = 1) -> list[Case]:
     elif root.is_file() and _is_readable(root):
         cases = [_from_file(root)]
     else:
-        pairs = (image for image, label in PAIRS if (root / label).is_dir())  # labels are no inputs
+        # Labels are no inputs, but for a folder of our own masks, which whoever writes there passes over.
+        pairs = (image for image, label in PAIRS if (root / label).is_dir() and not (root / label / REPORT).exists())
         root = next((root / name for name in (*LAYOUT_FOLDERS, *pairs) if (root / name).is_dir()), root)
         below = files_below(root) if root.is_dir() else ()
         cases = [*_from_files(root, below, everywhere=channels > 1), *_from_dicom(root)]

@@ -92,7 +92,8 @@ def _read(file: Path, tags: Sequence[str], digest: Callable[[Path, Any, BinaryIO
     try:
         with file.open("rb") as stream, quiet_pydicom():
             start = stream.read(PREAMBLE + 4)
-            if not start or (len(start) < PREAMBLE + 4 and file.suffix.lower() in (".dcm", ".ima")):
+            empty = not start and not file.name.startswith(".")
+            if empty or (len(start) < PREAMBLE + 4 and file.suffix.lower() in (".dcm", ".ima")):
                 raise NotAnImage(UNREADABLE)
             if start[PREAMBLE:] != b"DICM" and start[:2] not in STARTS_WITHOUT_PREAMBLE:
                 raise NotAnImage("not DICOM")

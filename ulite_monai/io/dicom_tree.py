@@ -54,7 +54,7 @@ def _files(root: Path) -> Iterator[Path]:
     if root.is_file():
         yield root
         return
-    yield from (file for file in files_below(root) if file.exists())
+    yield from files_below(root)
 
 
 def _volumes(root: Path, headers: Sequence[Header], unreadable: Mapping[Path, Sequence[str]]) -> Iterator[DicomSeries]:

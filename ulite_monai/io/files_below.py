@@ -14,10 +14,11 @@ def files_below(root: Path) -> Iterator[Path]:
 
     A link whose target is missing counts as a file: whoever reads it says so.
     """
-    visited = set()
+    visited: set[str] = set()
+    above = {str(parent) for parent in Path(os.path.realpath(root)).parents}  # a link to these leads out of it
     for folder, subfolders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
-        if real in visited:
+        if real in visited or real in above:
             subfolders.clear()
             continue
         visited.add(real)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -48,23 +46,23 @@ def _require_one_page(image: Image.Image) -> None:
         raise InputError(f"{getattr(image, 'filename', 'the image')}: holds {pages} pages, one is needed; split it.")
 
 
-@contextmanager
-def open_image(path: str | Path) -> Iterator[Image.Image]:
+def open_image(path: str | Path) -> Image.Image:
     """The image in a file, decoded.
 
     Raises:
         InputError: When it can't be read, has several pages, or more pixels than Pillow takes for a real image.
     """
     try:
-        image = Image.open(path)
-        _require_one_page(image)
-        image.load()
+        with Image.open(path) as image:  # which closes the file, not the image
+            _require_one_page(image)
+            image.load()
+            return image
+    except InputError:
+        raise
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: is too large ({error}); cut it into tiles.") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path}: can't be read, it is damaged or of an unknown format ({error}).") from None
-    with image:
-        yield image
 
 
 def _finite(values: np.ndarray, name: str) -> np.ndarray:
@@ -77,8 +75,7 @@ def _finite(values: np.ndarray, name: str) -> np.ndarray:
 
 def read_rgb(path: str | Path) -> np.ndarray:
     """The image in a file as `as_rgb` has it: uint8, shape (x, y, 3), axes as MONAI's PILReader has them."""
-    with open_image(path) as picture:
-        return np.asarray(as_rgb(picture)).transpose(1, 0, 2)
+    return np.asarray(as_rgb(open_image(path))).transpose(1, 0, 2)
 
 
 def write_mask(mask: np.ndarray, path: str | Path, labels: int = 1) -> None:

@@ -88,5 +88,5 @@ def _inspect(case: Case) -> Inspected:
 
 
 def _inspect_image(case: Case) -> Inspected:
-    with open_image(case.image[0]) as image:
-        return Inspected(case.id, "", f"{image.mode} image", image.size)
+    image = open_image(case.image[0])
+    return Inspected(case.id, "", f"{image.mode} image", image.size)

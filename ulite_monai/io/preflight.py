@@ -145,8 +145,7 @@ def _load(path: str, colour: bool = True, on_nonfinite: NonFinite = "error", res
 
 def _load_image(file: Path, colour: bool) -> _Loaded:
     try:
-        with open_image(file) as image:
-            array = settle_nonfinite(np.asarray(image), file, "error", [])
+        array = settle_nonfinite(np.asarray(open_image(file)), file, "error", [])
     except InputError as error:
         raise _Unreadable(str(error)) from None
     if array.ndim == 3 and not colour:

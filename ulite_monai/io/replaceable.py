@@ -41,8 +41,8 @@ def require_replaceable(path: str | Path) -> None:
     path = Path(path)
     if path.exists() and not _is_ours(path):
         raise InputError(
-            f"{path}: is there already and wasn't written by this program, or was changed since; "
-            "move it away, or give another output."
+            f"{path}: is there already and wasn't written by this program, or was changed since (masks of its first "
+            "versions don't tell); move it away, or give another output."
         )
 
 
@@ -51,18 +51,18 @@ def _is_ours(path: Path) -> bool:
     try:
         if name.endswith((".nii", ".nii.gz")):
             written: Any = nib.load(path)
-            told = bytes(written.header["descrip"]).rstrip(b"\0").decode("latin-1")
-            return told == f"{DESCRIPTION}; {VOXELS}{voxel_digest(np.asanyarray(written.dataobj))}"
+            before, _, told = bytes(written.header["descrip"]).rstrip(b"\0").decode("latin-1").partition(f"; {VOXELS}")
+            return before == DESCRIPTION and told == voxel_digest(np.asanyarray(written.dataobj))
         if name.endswith(".png"):
             with Image.open(path) as image:
-                told = image.info.get("Software")
-                return told == f"{SOFTWARE}; {VOXELS}{voxel_digest(np.asarray(image).T)}"
+                before, _, told = image.info.get("Software", "").partition(f"; {VOXELS}")
+                return before == SOFTWARE and told == voxel_digest(np.asarray(image).T)
         if name.endswith(".dcm"):
             import pydicom
 
-            segmentation = pydicom.dcmread(path)
-            told = list(segmentation.SoftwareVersions)[-1]
-            return segmentation.Manufacturer == SOFTWARE and told == VOXELS + voxel_digest(segmentation.PixelData)
+            header = pydicom.dcmread(path, stop_before_pixels=True)
+            told = list(header.SoftwareVersions)[-1]
+            return header.Manufacturer == SOFTWARE and told == VOXELS + voxel_digest(pydicom.dcmread(path).PixelData)
     except Exception:  # whatever a damaged file provokes: it isn't one of ours
         return False
     return False

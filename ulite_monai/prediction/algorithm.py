@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ulite_monai.io.coding import bundle_metadata
 from ulite_monai.runtime.weights import checkpoint_files, weights_sha256
 
-__all__ = ["algorithm", "metadata_of_output"]
+__all__ = ["algorithm", "is_own", "metadata_of_output"]
+
+
+def is_own(bundle_root: str | Path, files: Sequence[Path]) -> bool:
+    """Whether these weights are a bundle's own, those at its `models/model.pt`."""
+    return [file.resolve() for file in files] == [(Path(bundle_root) / "models" / "model.pt").resolve()]
 
 
 def algorithm(metadata: Mapping[str, Any], other_weights: str | None) -> tuple[str, str]:
@@ -29,10 +34,10 @@ def metadata_of_output(bundle_root: str | Path, ckpt: str | Path) -> dict[str, A
 
     Args:
         bundle_root: the bundle.
-        ckpt: the weights, or a pattern. Those at the bundle's `models/model.pt` are its own.
+        ckpt: the weights, or a pattern.
     """
     metadata = bundle_metadata(bundle_root)
     files = [file for file in checkpoint_files(ckpt) if file.is_file()]
-    own = [file.resolve() for file in files] == [(Path(bundle_root) / "models" / "model.pt").resolve()]
-    name, version = algorithm(metadata, weights_sha256(files) if files and not own else None)
+    other = files and not is_own(bundle_root, files)
+    name, version = algorithm(metadata, weights_sha256(files) if other else None)
     return metadata | {"name": name, "version": version}

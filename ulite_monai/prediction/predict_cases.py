@@ -16,7 +16,7 @@ import numpy as np
 
 from ulite_monai.errors import InputError, reason
 from ulite_monai.io.atomic import atomic_path, remove_leftovers
-from ulite_monai.io.cases import Case, find_cases
+from ulite_monai.io.cases import REPORT, Case, find_cases
 from ulite_monai.io.coding import coded_labels
 from ulite_monai.io.images import open_image, read_rgb, write_mask, write_probability_pages
 from ulite_monai.io.read_volume import load_readers
@@ -125,7 +125,7 @@ def predict_cases(
     cases, folder, mask_name = _plan(Path(source).expanduser(), Path(output).expanduser(), cases, options)
     remove_leftovers(folder)
     former = _former_results(folder, segmenter, options.resume)
-    report = _Report(folder / "predictions.json", segmenter, former)
+    report = _Report(folder / REPORT, segmenter, former)
     results: list[CaseResult] = []
 
     def run(case: Case) -> CaseResult:
@@ -150,16 +150,17 @@ def _plan(
 ) -> tuple[list[Case], Path, str | None]:
     """The cases, the folder to write to, and the mask's name if `output` gives it; no input is ever written over."""
     folder, mask_name = _destination(output, cases)
-    if source.is_dir() and folder.resolve() == source.resolve():
+    above, out = Path(os.path.realpath(source)), Path(os.path.realpath(folder))  # resolve() fails on circles of links
+    if source.is_dir() and out == above:
         raise InputError(f"{output}: is the folder of the inputs; give another one for the masks.")
-    if source.is_dir() and folder.resolve().is_relative_to(source.resolve()):  # masks of a former run are no inputs
-        cases = [c for c in cases if not c.image[0].resolve().is_relative_to(folder.resolve())]
+    if source.is_dir() and out.is_relative_to(above):  # masks of a former run are no inputs
+        cases = [c for c in cases if not Path(os.path.realpath(c.image[0])).is_relative_to(out)]
     if not cases:
         raise InputError(f"{source}: all of it lies in the output folder {folder}; give another one for the masks.")
-    inputs = {path.resolve() for case in cases for path in case.image}
+    inputs = {os.path.realpath(path) for case in cases for path in case.image}
     for case in cases:
         for path in _paths(case, folder, mask_name, options).values():
-            if path.resolve() in inputs:
+            if os.path.realpath(path) in inputs:
                 raise InputError(f"{path}: is an input and would be overwritten; give another output folder.")
     return cases, folder, mask_name
 
@@ -209,9 +210,8 @@ def _source(case: Case) -> str:
 
 
 def _state(case: Case) -> str:
-    files = case.image if case.series is None else case.series.files
     try:
-        states = [file.stat() for file in files]
+        states = [file.stat() for file in case.files()]
     except OSError:  # reading it tells that better
         return ""
     newest = max((state.st_mtime for state in states), default=0.0)
@@ -221,7 +221,7 @@ def _state(case: Case) -> str:
 def _former_results(folder: Path, segmenter: Segmenter, resume: bool) -> dict[str, CaseResult]:
     """What a former run into `folder` by the same weights and settings did and is still there, by case id."""
     try:
-        report = json.loads((folder / "predictions.json").read_text(encoding="utf-8"))
+        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
         if {name: report[name] for name in ("weights", "overrides", "tta", "settings")} != _made_by(segmenter):
             if resume:
                 logger.warning("%s: was made by other weights or settings; every case is done again.", folder)
@@ -233,13 +233,16 @@ def _former_results(folder: Path, segmenter: Segmenter, resume: bool) -> dict[st
     except (OSError, ValueError, TypeError, KeyError):  # none, or of another version: nothing is skipped
         return {}
     done = [result for result in results if result.status in ("done", "empty", "skipped")]
-    there = [result for result in done if all(_output(folder, result.id, path).exists() for path in result.outputs)]
-    return {result.id: result for result in there}
+    return {result.id: result for result in done if all(_is_there(folder, result.id, path) for path in result.outputs)}
 
 
-def _output(folder: Path, case_id: str, path: str) -> Path:
-    """Where a recorded output lies now, though the folder may have been moved: a case's id may name subfolders."""
-    return folder / Path(case_id).parent / Path(path).name
+def _is_there(folder: Path, case_id: str, path: str) -> bool:
+    """Whether a recorded output lies below `folder` still, which may have been moved since.
+
+    It lies where the case's id says, which may name subfolders, or in `folder` itself where the output was named.
+    """
+    name = Path(path).name
+    return (folder / Path(case_id).parent / name).exists() or (folder / name).exists()
 
 
 def _paths(case: Case, folder: Path, mask_name: str | None, options: PredictOptions) -> dict[str, Path]:
@@ -267,8 +270,7 @@ def _segment(
     item = case.item()
     volume = None
     if is_image(case):
-        with open_image(case.image[0]):  # the bundle's reader says less of what it can't read
-            pass
+        open_image(case.image[0])  # the bundle's reader says less of what it can't read
     else:
         tilted = options.resample_tilt or segmenter.resamples_tilt
         item["image"] = read_case(case, segmenter.metadata, options.force, tilted, segmenter.on_nonfinite)

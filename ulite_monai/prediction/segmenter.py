@@ -22,7 +22,7 @@ from torch import nn
 from ulite_monai.bundles import find_bundle
 from ulite_monai.errors import InputError, input_error, reason
 from ulite_monai.io.finite import NonFinite
-from ulite_monai.prediction.algorithm import algorithm
+from ulite_monai.prediction.algorithm import algorithm, is_own
 from ulite_monai.runtime.process import choose_device, is_true
 from ulite_monai.runtime.recorded import recorded_settings
 from ulite_monai.runtime.weights import checkpoint_files, load_network, weights_sha256
@@ -115,7 +115,6 @@ class Segmenter:
         weights = {} if ckpt is None else {"ckpt": Path(ckpt)}
         given = self.recorded | self.overrides | weights
         parser.update({"bundle_root": str(configs.parent), "device": str(self.device), **given})
-        self.own_weights = ckpt is None
         self.tta = tta
         self._turn = threading.Lock()
         try:
@@ -125,7 +124,8 @@ class Segmenter:
             if told is None:
                 raise InputError(f"{configs / 'inference.json'}: {reason(error)}; check the ids given.") from error
             raise told from error
-        if ckpt is not None and not recorded and "labels" not in self.overrides:
+        self.own_weights = ckpt is None or is_own(configs.parent, self.ckpts)
+        if not self.own_weights and not recorded and "labels" not in self.overrides:
             logger.warning(
                 "%s: no run.json beside it says what it was trained for; labels %s, spacing %s, and windows are the "
                 "bundle's. Put the run.json of its training beside it, or give them: --set ID=VALUE.",
