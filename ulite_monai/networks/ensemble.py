@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
-__all__ = ["Ensemble"]
+from ulite_monai.networks.arguments import positive_int
+from ulite_monai.networks.ulite import ULite
+
+__all__ = ["Ensemble", "ulite_ensemble"]
 
 
 class Ensemble(nn.Module):
     """The mean of the logits of several networks, such as those of the folds of a cross-validation.
+
+    In training mode, the logits of each: members that are trained by the loss of their mean learn to lean on each
+    other, and are worth less together than members that are trained by the mean of their losses.
 
     Args:
         members: networks of the same input and output.
@@ -27,8 +34,31 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits ``(batch, out_channels, *spatial)`` of images ``(batch, in_channels, *spatial)``."""
-        logits = self.members[0](x)
-        for member in self.members[1:]:
-            logits = logits + member(x)
-        return logits / len(self.members)
+        """Logits ``(batch, out_channels, *spatial)`` of images ``(batch, in_channels, *spatial)``.
+
+        In training mode ``(batch, members, out_channels, *spatial)``.
+        """
+        logits: list[torch.Tensor] = []
+        for member in self.members:
+            logits.append(member(x))
+        if self.training:
+            return torch.stack(logits, dim=1)
+        mean = logits[0]
+        for other in logits[1:]:
+            mean = mean + other
+        return mean / len(logits)
+
+
+def ulite_ensemble(members: int, **options: Any) -> ULite | Ensemble:
+    """An ensemble of ``members`` networks that differ in their initial weights.
+
+    Args:
+        members: how many; 1 is a plain ``ULite``.
+        options: arguments of each ``ULite``.
+
+    Raises:
+        ValueError: When an argument is out of its range.
+    """
+    positive_int("members", members)
+    networks = [ULite(**options) for _ in range(members)]
+    return networks[0] if members == 1 else Ensemble(networks)

@@ -144,6 +144,7 @@ class CompiledEnsemble(Ensemble):
         self.engine: str = first.engine
         self.precision: str = first.precision
         self.bytes_per_voxel = bytes_per_voxel(self)
+        self.eval()
 
     def release_memory(self) -> None:
         """Give back what the last input took; the next one takes it anew."""

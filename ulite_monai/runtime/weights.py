@@ -107,7 +107,7 @@ def initialize_weights(network: nn.Module, path: str | Path | None) -> None:
     _require_same_names(path, weights, network)
     changed = [name for name in own if weights[name].shape != own[name].shape]
     for name in changed:
-        if not name.startswith("head."):
+        if "head" not in name.split("."):
             raise _other_shape(path, name, weights[name], own[name])
     network.load_state_dict({name: own[name] if name in changed else weights[name] for name in own})
     logger.info("starting from the weights of %s%s.", path, "; the head is new (other classes)" if changed else "")
