@@ -15,7 +15,7 @@ from ulite_monai.errors import InputError
 from ulite_monai.networks import Ensemble, ULite
 from ulite_monai.runtime import engines
 from ulite_monai.runtime.engines import choose_engine, compile_network
-from ulite_monai.runtime.memory import UNKNOWN_NETWORK, bytes_per_voxel
+from ulite_monai.runtime.memory import UNKNOWN_NETWORK
 
 openvino = pytest.importorskip("openvino")
 from ulite_monai.runtime import openvino_cache, openvino_convert, openvino_engine  # noqa: E402
@@ -54,16 +54,22 @@ def test_same_logits_for_any_batch_and_size(engine: str, dims: int) -> None:
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
-def test_an_ensemble_runs_its_members_by_the_engine(engine: str) -> None:
+def test_an_ensemble_is_fused_as_its_members_are(engine: str) -> None:
     members = [small_network(), small_network()]
     torch.nn.init.normal_(members[1].head.bias)
-    compiled = compile_network(Ensemble(members), "cpu", engine)
-    assert difference(Ensemble(members), compiled, 1, 1, 16, 12, 10) <= 1e-4
-    assert (compiled.engine, compiled.precision) == (engine, "float32")
-    one = compile_network(members[0], "cpu", engine)
-    assert bytes_per_voxel(compiled) == 2 * bytes_per_voxel(one) < 2 * UNKNOWN_NETWORK
-    compiled.release_memory()
-    assert difference(Ensemble(members), compiled, 1, 1, 16, 12, 10) <= 1e-4
+    for ensemble in (Ensemble(members).eval(), Ensemble([Ensemble(members), members[1]]).eval()):
+        compiled = compile_network(ensemble, "cpu", engine)
+        for size in ((16, 12, 10), (9, 21, 14)):
+            assert difference(ensemble, compiled, 2, 1, *size) <= 1e-4
+        assert (compiled.engine, compiled.precision) == (engine, "float32")
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_an_ensemble_of_other_networks_runs(engine: str) -> None:
+    ensemble = Ensemble([BasicUNet(2, 1, 2, features=(4, 4, 4, 4, 4, 4)) for _ in range(2)]).eval()
+    compiled = compile_network(ensemble, "cpu", engine)
+    assert difference(ensemble, compiled, 1, 1, 32, 48) <= 1e-4
+    assert compiled.bytes_per_voxel == 1.5 * UNKNOWN_NETWORK
 
 
 @pytest.mark.parametrize("norm", ["INSTANCE", ("BATCH", {"track_running_stats": False}), ("GROUP", {"num_groups": 4})])

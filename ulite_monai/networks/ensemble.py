@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from torch import nn
 from ulite_monai.networks.arguments import positive_int
 from ulite_monai.networks.ulite import ULite
 
-__all__ = ["Ensemble", "ulite_ensemble"]
+__all__ = ["Ensemble", "is_ulite", "members_of", "ulite_ensemble"]
 
 
 class Ensemble(nn.Module):
@@ -38,15 +38,27 @@ class Ensemble(nn.Module):
 
         In training mode ``(batch, members, out_channels, *spatial)``.
         """
-        logits: list[torch.Tensor] = []
+        each: list[torch.Tensor] = []
         for member in self.members:
-            logits.append(member(x))
+            each.append(member(x))
         if self.training:
-            return torch.stack(logits, dim=1)
-        mean = logits[0]
-        for other in logits[1:]:
-            mean = mean + other
-        return mean / len(logits)
+            return torch.stack(each, dim=1)
+        mean = each[0]
+        for logits in each[1:]:
+            mean = mean + logits
+        return mean / len(each)
+
+
+def members_of(network: nn.Module) -> list[nn.Module]:
+    """The networks whose logits ``network`` averages, those of ensembles within it too; itself if it is none."""
+    if not isinstance(network, Ensemble):
+        return [network]
+    return [one for member in network.members for one in members_of(member)]
+
+
+def is_ulite(network: nn.Module) -> TypeGuard[ULite | Ensemble]:
+    """Whether ``network`` is a ``ULite``, or an ensemble of nothing else."""
+    return all(isinstance(member, ULite) for member in members_of(network))
 
 
 def ulite_ensemble(members: int, **options: Any) -> ULite | Ensemble:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import TypeGuard
+from typing import TypeGuard, overload
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from ulite_monai.networks.blocks import AxialDepthwise, Bottleneck, DecoderBlock, EncoderBlock
+from ulite_monai.networks.ensemble import Ensemble
 from ulite_monai.networks.resampling import max_pool
 from ulite_monai.networks.transposed import ConvolvedTranspose
 from ulite_monai.networks.ulite import ULite
@@ -25,7 +26,15 @@ __all__ = ["FusedULite", "fuse"]
 _JOINED_AXES = {2: ((0,), (1,)), 3: ((0,), (1, 2))}
 
 
-def fuse(network: ULite) -> FusedULite:
+@overload
+def fuse(network: ULite) -> FusedULite: ...
+
+
+@overload
+def fuse(network: Ensemble) -> Ensemble: ...
+
+
+def fuse(network: ULite | Ensemble) -> FusedULite | Ensemble:
     """The network for inference that gives the same logits as ``network`` in evaluation mode, only faster.
 
     The identity of each axial depthwise convolution and the batch norms around it are folded into its kernels, and
@@ -33,7 +42,7 @@ def fuse(network: ULite) -> FusedULite:
     is the head of a strided stem is computed as a convolution.
 
     Args:
-        network: any ``ULite``; it stays as it is.
+        network: any ``ULite``, or an ``Ensemble`` of such, whose members are fused; it stays as it is.
 
     Returns:
         A network that takes ``(batch, in_channels, *spatial)`` of any size and returns contiguous logits
@@ -41,8 +50,10 @@ def fuse(network: ULite) -> FusedULite:
         traced and exported with a dynamic batch and dynamic sizes.
 
     Raises:
-        TypeError: When ``network`` is no ``ULite``.
+        TypeError: When ``network``, or a member of it, is neither.
     """
+    if isinstance(network, Ensemble):
+        return Ensemble([fuse(member) for member in network.members]).eval()  # type: ignore[call-overload]
     if not isinstance(network, ULite):
         raise TypeError(f"network must be a ULite, got {type(network).__name__}.")
     dtype = network.stem.weight.dtype

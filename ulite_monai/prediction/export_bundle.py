@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ulite_monai.errors import InputError
-from ulite_monai.networks import ULite
+from ulite_monai.networks.ensemble import is_ulite
 from ulite_monai.prediction.segmenter import Segmenter
 from ulite_monai.runtime.export import ExportReport, export_network
 
@@ -29,7 +29,7 @@ def export_bundle(
         bundle: a shipped bundle's name, or a path.
         path: the file; see `export_network`.
         to: "onnx", "openvino" or "torchscript".
-        ckpt: weights other than the bundle's own, one file.
+        ckpt: weights other than the bundle's own, or a pattern for the ensemble of several.
         overrides: values of the ids of its `inference.json`.
 
     Raises:
@@ -39,8 +39,9 @@ def export_bundle(
     if Path(path).resolve() in [file.resolve() for file in segmenter.ckpts]:
         raise InputError(f"{path}: is the weights that are to be exported; give another name.")
     network = segmenter.trained
-    if not isinstance(network, ULite):
-        raise InputError(f"a file holds one U-Lite, not an {type(network).__name__}; export each of the weights.")
+    if not is_ulite(network):
+        kind = type(network).__name__
+        raise InputError(f"{bundle}: only U-Lite is exported here, not {kind}; MONAI's ckpt_export may do it.")
     name, version = segmenter.algorithm
     metadata = {
         "name": name,

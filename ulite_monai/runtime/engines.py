@@ -5,20 +5,17 @@ from __future__ import annotations
 import copy
 import importlib.util
 import logging
-from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
 
 from ulite_monai.errors import InputError, reason
-from ulite_monai.networks.ensemble import Ensemble
+from ulite_monai.networks.ensemble import is_ulite
 from ulite_monai.networks.fuse import fuse
-from ulite_monai.networks.ulite import ULite
 from ulite_monai.runtime.memory import bytes_per_voxel
 from ulite_monai.runtime.pieces import in_pieces, together, voxels_at_once
 
-__all__ = ["ENGINES", "PRECISIONS", "CompiledEnsemble", "TorchNetwork", "choose_engine", "compile_network"]
+__all__ = ["ENGINES", "PRECISIONS", "TorchNetwork", "choose_engine", "compile_network"]
 
 ENGINES = ("auto", "torch", "openvino")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -55,8 +52,6 @@ def compile_network(
     Raises:
         InputError: When an argument is none of the above, or the device or the installation can't do it.
     """
-    if isinstance(network, Ensemble):
-        return CompiledEnsemble([compile_network(m, device, engine, precision, threads) for m in network.members])
     device = torch.device(device)
     chosen = choose_engine(device, engine)
     if precision == "auto":
@@ -64,7 +59,7 @@ def compile_network(
     _check_precision(precision, device, chosen)
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise InputError(f"threads must be a whole number of at least 1, got {threads!r}.")
-    kind = "fused U-Lite" if isinstance(network, ULite) else type(network).__name__
+    kind = "fused U-Lite" if is_ulite(network) else type(network).__name__
     logger.info("engine: %s, %s, on %s (%s)", chosen, precision, device, kind)
     if chosen == "openvino":
         from ulite_monai.runtime.openvino_engine import OpenVINONetwork
@@ -118,7 +113,7 @@ class TorchNetwork(nn.Module):
 
     def __init__(self, network: nn.Module, device: torch.device, precision: str) -> None:
         super().__init__()
-        self.network = fuse(network) if isinstance(network, ULite) else copy.deepcopy(network)
+        self.network = fuse(network) if is_ulite(network) else copy.deepcopy(network)
         self.network.eval().requires_grad_(False).to(device)
         self.bytes_per_voxel = bytes_per_voxel(network, "fused")
         self.voxels_at_once = voxels_at_once(network, device, "fused")
@@ -133,23 +128,6 @@ class TorchNetwork(nn.Module):
         enabled = dtype != torch.float32
         with torch.autocast(self.device_type, dtype=dtype if enabled else None, enabled=enabled):
             return together([self.network(piece) for piece in in_pieces(x, self.voxels_at_once)]).float()
-
-
-class CompiledEnsemble(Ensemble):
-    """An ensemble of what ``compile_network`` made of its members."""
-
-    def __init__(self, members: Sequence[nn.Module]) -> None:
-        super().__init__(members)
-        first: Any = members[0]
-        self.engine: str = first.engine
-        self.precision: str = first.precision
-        self.bytes_per_voxel = bytes_per_voxel(self)
-        self.eval()
-
-    def release_memory(self) -> None:
-        """Give back what the last input took; the next one takes it anew."""
-        for member in self.members:
-            getattr(member, "release_memory", lambda: None)()
 
 
 def _make_channels_last(network: nn.Module) -> None:

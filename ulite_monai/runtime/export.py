@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from ulite_monai.errors import InputError
+from ulite_monai.networks.ensemble import Ensemble, is_ulite, members_of
 from ulite_monai.networks.fuse import FusedULite, fuse
 from ulite_monai.networks.ulite import ULite
 
@@ -47,7 +49,7 @@ class ExportReport:
 
 
 def export_network(
-    network: ULite,
+    network: ULite | Ensemble,
     path: str | Path,
     to: str,
     example_shape: Sequence[int],
@@ -60,7 +62,7 @@ def export_network(
     "logits" ``(batch, out_channels, *spatial)``. It appears whole and checked, or not at all.
 
     Args:
-        network: the network; it stays as it is.
+        network: the network, or an ensemble of such; it stays as it is.
         path: the file to write, with the suffix of its format: .onnx; .xml (and beside it .bin); .ts or .pt.
         to: "onnx", "openvino" or "torchscript".
         example_shape: ``(batch, in_channels, *spatial)`` of a typical input.
@@ -100,14 +102,14 @@ def export_network(
     return ExportReport(files, to, tuple(image.shape), difference)
 
 
-def _check_arguments(network: ULite, path: Path, to: str, shape: Sequence[int]) -> None:
-    if not isinstance(network, ULite):
-        raise InputError(f"network must be a ULite, got {type(network).__name__}.")
+def _check_arguments(network: nn.Module, path: Path, to: str, shape: Sequence[int]) -> None:
+    if not is_ulite(network):
+        raise InputError(f"network must be a ULite, or an ensemble of such, got {type(network).__name__}.")
     if to not in SUFFIXES:
         raise InputError(f"to must be one of {', '.join(SUFFIXES)}, got {to!r}.")
     if path.suffix not in SUFFIXES[to]:
         raise InputError(f"path must end in {' or '.join(SUFFIXES[to])} for {to}, got {str(path)!r}.")
-    channels, dims = network.stem.in_channels, network.spatial_dims
+    channels, dims = _channels_and_dims(network)
     if len(shape) != dims + 2 or shape[1] != channels or min(shape) < 1:
         raise InputError(f"example_shape must be (batch, {channels}, {dims} sizes), got {tuple(shape)}.")
 
@@ -120,17 +122,22 @@ def _explained(to: str) -> Iterator[None]:
         raise InputError(f"exporting to {to} needs the package {error.name}: pip install {error.name}.") from None
 
 
-def _example(network: FusedULite) -> torch.Tensor:
+def _channels_and_dims(network: nn.Module) -> tuple[int, int]:
+    one: Any = members_of(network)[0]
+    return one.stem.in_channels, one.spatial_dims
+
+
+def _example(network: nn.Module) -> torch.Tensor:
     # No axis of 1, which an export takes for a constant, and no two alike.
-    return torch.zeros(2, network.stem.in_channels, *(24, 20, 16)[: network.spatial_dims])
+    channels, dims = _channels_and_dims(network)
+    return torch.zeros(2, channels, *(24, 20, 16)[:dims])
 
 
-def _write_onnx(network: FusedULite, path: Path, metadata: str) -> None:
+def _write_onnx(network: FusedULite | Ensemble, path: Path, metadata: str) -> None:
     import onnxscript  # noqa: F401  # torch.onnx needs it and says so in another way
 
-    axes = (
-        ("batch", None, "depth", "height", "width") if network.spatial_dims == 3 else ("batch", None, "height", "width")
-    )
+    _, dims = _channels_and_dims(network)
+    axes = ("batch", None, "depth", "height", "width") if dims == 3 else ("batch", None, "height", "width")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -155,7 +162,7 @@ def _run_onnx(path: Path, image: np.ndarray, metadata: str) -> np.ndarray:
     return session.run(["logits"], {"image": image})[0]
 
 
-def _write_openvino(network: FusedULite, path: Path, metadata: str) -> None:
+def _write_openvino(network: FusedULite | Ensemble, path: Path, metadata: str) -> None:
     import openvino
 
     from ulite_monai.runtime.openvino_convert import convert_fused
@@ -176,7 +183,7 @@ def _run_openvino(path: Path, image: np.ndarray, metadata: str) -> np.ndarray:
     return core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({"image": image})["logits"]
 
 
-def _write_torchscript(network: FusedULite, path: Path, metadata: str) -> None:
+def _write_torchscript(network: FusedULite | Ensemble, path: Path, metadata: str) -> None:
     torch.jit.save(torch.jit.script(network), path, _extra_files={f"{METADATA}.json": metadata})
 
 
@@ -194,7 +201,9 @@ def _require_metadata(found: str | bytes, written: str) -> None:
         raise RuntimeError(f"The metadata came back changed: {text[:200]}")
 
 
-_FORMATS: dict[str, tuple[Callable[[FusedULite, Path, str], None], Callable[[Path, np.ndarray, str], np.ndarray]]] = {
+_Write = Callable[[FusedULite | Ensemble, Path, str], None]
+_Run = Callable[[Path, np.ndarray, str], np.ndarray]
+_FORMATS: dict[str, tuple[_Write, _Run]] = {
     "onnx": (_write_onnx, _run_onnx),
     "openvino": (_write_openvino, _run_openvino),
     "torchscript": (_write_torchscript, _run_torchscript),

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from ulite_monai.networks.ensemble import Ensemble, members_of
 from ulite_monai.networks.fuse import FusedULite
 
 if TYPE_CHECKING:
@@ -24,15 +25,16 @@ __all__ = ["convert_at_shape", "convert_fused"]
 ALLOWED_OF_FUSED, ALLOWED_OF_OTHERS = 1e-4, 1e-3
 
 
-def convert_fused(network: FusedULite) -> openvino.Model:
-    """A fused U-Lite on the CPU in float32, as a model for any batch and any spatial size.
+def convert_fused(network: FusedULite | Ensemble) -> openvino.Model:
+    """A fused U-Lite, or an ensemble of such, on the CPU in float32, as a model for any batch and any spatial size.
 
     Raises:
         RuntimeError: When the model's logits aren't the network's.
     """
-    channels, dims = network.stem.in_channels, network.spatial_dims
+    one: Any = members_of(network)[0]
+    channels, dims = one.stem.in_channels, one.spatial_dims
     with _one_thread():
-        small = _smallest_sizes(network)
+        small = _smallest_sizes(one)
         model = _trace(network, torch.zeros(1, channels, *small))
         model.reshape([-1, channels] + [-1] * dims)
         for sizes in (small, [size + more for size, more in zip(small, (11, -3, 5), strict=False)]):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import nn
 
+from ulite_monai.networks.ensemble import is_ulite
 from ulite_monai.networks.fuse import fuse
-from ulite_monai.networks.ulite import ULite
 from ulite_monai.runtime.memory import bytes_per_voxel
 from ulite_monai.runtime.openvino_cache import cached_model
 from ulite_monai.runtime.openvino_convert import convert_at_shape, convert_fused
@@ -55,7 +55,7 @@ class OpenVINONetwork(nn.Module):
         self.voxels_at_once = voxels_at_once(network, "cpu", "openvino")
         self._requests: _Requests
         self._side_by_side: _ForAnyShape | None = None
-        if isinstance(network, ULite):
+        if is_ulite(network):
             model = cached_model(fuse(network).cpu().float(), convert_fused)
             self._requests = _ForAnyShape(model, _Compiler(precision, threads))
             self.threads = self._requests.any_shape.threads

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ulite_monai.networks.ulite import ULite
+from ulite_monai.networks.ensemble import is_ulite
 from ulite_monai.runtime.memory import RunBy, bytes_per_voxel
 
 __all__ = ["in_pieces", "together", "voxels_at_once"]
@@ -30,7 +30,7 @@ def voxels_at_once(network: nn.Module, device: torch.device | str, run_by: RunBy
         run_by: what will run it.
     """
     over_the_batch = any(isinstance(m, _BatchNorm) and m.running_mean is None for m in network.modules())
-    if not isinstance(network, ULite) or torch.device(device).type != "cpu" or over_the_batch:
+    if not is_ulite(network) or torch.device(device).type != "cpu" or over_the_batch:
         return None
     return max(1, ACTIVATIONS // bytes_per_voxel(network, run_by))
 

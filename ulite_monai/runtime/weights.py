@@ -19,7 +19,9 @@ __all__ = ["checkpoint_files", "initialize_weights", "load_network", "load_weigh
 
 logger = logging.getLogger(__name__)
 
-AS_TRAINED = "give labels, in_channels and the ids below network_def (features, strides, ...) as its training had them"
+AS_TRAINED = (
+    "give labels, in_channels and the ids below network_def (members, features, strides, ...) as its training had them"
+)
 
 
 def load_weights(path: str | Path) -> dict[str, torch.Tensor]:
@@ -90,7 +92,7 @@ def trained(network: nn.Module, ckpt: str | Path) -> nn.Module:
     members = [copy.deepcopy(network) for _ in files]
     for member, file in zip(members, files, strict=True):
         load_network(member, file)
-    return Ensemble(members)
+    return Ensemble(members).train(network.training)
 
 
 def initialize_weights(network: nn.Module, path: str | Path | None) -> None:
