@@ -68,7 +68,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "Dice without background": {"loss#include_background": False},
 }
-# Deeper networks in the configuration as it is; the bundle ships two of the first.
+# Deeper networks in the configuration as it is; the first is the one that the bundle ships.
 DEEPER: dict[str, dict[str, Any]] = {
     "2 blocks a level, 32 to 256": {"features": TWO_BLOCKS, "strides": (1, 2) * 3},
     "2, 3, 4 blocks, 32 to 256": {

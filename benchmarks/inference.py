@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.literal import LiteralULite
 from benchmarks.machine import copy_bandwidth, machine, peak_megabytes
 from ulite_monai.bundles import find_bundle
-from ulite_monai.networks import ULite, ulite_ensemble
+from ulite_monai.networks import ULite
 from ulite_monai.runtime.engines import compile_network
 from ulite_monai.runtime.openvino_engine import CALLS_BEFORE_A_MODEL_OF_ITS_OWN
 
@@ -47,7 +47,7 @@ def make_network(name: str, dims: int, channels: int) -> nn.Module:
     common = {"spatial_dims": dims, "in_channels": channels, "out_channels": 2}
     makers: dict[str, Callable[[], nn.Module]] = {
         "ULite": lambda: ULite(**common),
-        SHIPPED: lambda: ulite_ensemble(**common, **shipped_options()),
+        SHIPPED: lambda: ULite(**common, **shipped_options()),
         "UNet": lambda: nets.UNet(**common, channels=CHANNELS, strides=(2,) * 4, num_res_units=2, norm="BATCH"),
         "BasicUNet": lambda: nets.BasicUNet(**common),
         "SegResNet": lambda: nets.SegResNet(**common, init_filters=16),
@@ -61,9 +61,9 @@ def make_network(name: str, dims: int, channels: int) -> nn.Module:
 
 
 def shipped_options() -> dict[str, Any]:
-    """Of the hippocampus bundle's network, what differs from a `ULite` by default."""
+    """What the hippocampus bundle's network has otherwise than `ULite` by default."""
     definition = json.loads((find_bundle("hippocampus") / "configs" / "inference.json").read_text())["network_def"]
-    return {name: definition[name] for name in ("members", "features", "strides", "stem_stride")}
+    return {name: value for name, value in definition.items() if name in ("features", "strides", "stem_stride")}
 
 
 OTHERS = ("UNet", "BasicUNet", "SegResNet", "DynUNet", "AttentionUnet", "SwinUNETR")

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -112,35 +111,26 @@ def weights(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from monai.bundle import ConfigParser
 
-    from ulite_monai.networks.ensemble import members_of
-
     network = ConfigParser(read_json(bundle / "configs/inference.json")).get_parsed_content("network_def")
     with torch.no_grad():
-        for member in members_of(network):
-            _make_known(member)
+        for parameter in network.parameters():
+            parameter.zero_()
+        last = network.decoder[-1]
+        for norm in (network.encoder[0].norm, last.norm):
+            norm.weight.fill_(1)
+        # The stem makes a channel of each voxel of a block, the head puts them back.
+        voxels = list(itertools.product(*map(range, network.stem_stride)))
+        for channel, voxel in enumerate(voxels):
+            entry = tuple(np.add(network.stem.padding, voxel))
+            network.stem.weight[(channel, 0, *entry)] = 1
+            for sign, part, target in ((1, 0, 1), (-1, len(voxels), 2)):
+                last.pw_skip.weight[part + channel, channel] = sign
+                last.pw2.weight[part + channel, part + channel] = 1
+                network.head.weight[(part + channel, target, *entry)] = 1
+        network.head.bias[0] = torch.nn.functional.gelu(torch.tensor(1.0))
     path = tmp_path_factory.mktemp("weights") / "model.pt"
     torch.save(network.state_dict(), path)
     return path
-
-
-def _make_known(network: Any) -> None:
-    import torch
-
-    for parameter in network.parameters():
-        parameter.zero_()
-    last = network.decoder[-1]
-    for norm in (network.encoder[0].norm, last.norm):
-        norm.weight.fill_(1)
-    # The stem makes a channel of each voxel of a block, the head puts them back.
-    voxels = list(itertools.product(*map(range, network.stem_stride)))
-    for channel, voxel in enumerate(voxels):
-        entry = tuple(np.add(network.stem.padding, voxel))
-        network.stem.weight[(channel, 0, *entry)] = 1
-        for sign, part, target in ((1, 0, 1), (-1, len(voxels), 2)):
-            last.pw_skip.weight[part + channel, channel] = sign
-            last.pw2.weight[part + channel, part + channel] = 1
-            network.head.weight[(part + channel, target, *entry)] = 1
-    network.head.bias[0] = torch.nn.functional.gelu(torch.tensor(1.0))
 
 
 def expected_mask(image: np.ndarray) -> np.ndarray:

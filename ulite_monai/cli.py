@@ -203,7 +203,7 @@ def export(
     bundle: Annotated[str, typer.Argument(help="hippocampus, nuclei, or a bundle's folder (its code is run).")],
     to: Annotated[str, typer.Option(help="onnx, openvino or torchscript.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The file: .onnx, .xml, .ts or .pt.")],
-    ckpt: Annotated[Path | None, typer.Option(help="Weights other than the bundle's own.")] = None,
+    ckpt: Annotated[Path | None, typer.Option(help="Weights other than the bundle's own, or a quoted pattern.")] = None,
     set: Annotated[list[str] | None, typer.Option("--set", help="id=value of inference.json, repeatable.")] = None,
 ) -> None:
     """Write a bundle's network to a file that runs without this package, checked against PyTorch."""

@@ -1,6 +1,7 @@
 """ULite: the paper's network, any size, any option, and everything PyTorch does with a module."""
 
 import copy
+import json
 import pickle
 
 import pytest
@@ -29,6 +30,23 @@ def randomize(network, seed=0):
 @pytest.mark.parametrize(("arguments", "expected"), [((2, 3, 1), 878_417), ((2, 1, 1), 876_849), ((3, 1, 3), 891_059)])
 def test_parameter_counts_of_the_paper(arguments, expected):
     assert parameters(ULite(*arguments)) == expected
+
+
+@pytest.mark.parametrize(
+    ("dims", "options"),
+    [
+        (2, {}),
+        (3, {"features": SMALL, "strides": [1, (1, 2, 3)], "kernel_size": (3, 5, 7), "stem_kernel_size": 3}),
+        (3, {"features": (8,), "stem_stride": (1, 2, 2)}),
+    ],
+)
+def test_the_structure_makes_a_network_for_the_same_weights(dims, options):
+    network = randomize(ULite(dims, 1, 2, **options)).eval()
+    other = ULite(dims, 1, 2, **json.loads(json.dumps(network.structure))).eval()
+    other.load_state_dict(network.state_dict())
+    image = torch.randn(1, 1, *(17, 12, 10)[:dims])
+    with torch.no_grad():
+        assert torch.equal(other(image), network(image))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)], ids=str)

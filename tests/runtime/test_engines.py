@@ -54,7 +54,8 @@ def test_same_logits_for_any_batch_and_size(engine: str, dims: int) -> None:
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
-def test_an_ensemble_is_fused_as_its_members_are(engine: str) -> None:
+def test_an_ensemble_is_fused_as_its_members_are(engine: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     members = [small_network(), small_network()]
     torch.nn.init.normal_(members[1].head.bias)
     for ensemble in (Ensemble(members).eval(), Ensemble([Ensemble(members), members[1]]).eval()):
@@ -62,6 +63,8 @@ def test_an_ensemble_is_fused_as_its_members_are(engine: str) -> None:
         for size in ((16, 12, 10), (9, 21, 14)):
             assert difference(ensemble, compiled, 2, 1, *size) <= 1e-4
         assert (compiled.engine, compiled.precision) == (engine, "float32")
+        assert compiled.voxels_at_once is not None  # as of U-Lite alone
+        assert "fused U-Lite" in caplog.messages[-1]
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])

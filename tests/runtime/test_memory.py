@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.conftest import environment
-from ulite_monai.networks import ULite
+from ulite_monai.networks import Ensemble, ULite
 from ulite_monai.runtime.engines import compile_network
 from ulite_monai.runtime.memory import bytes_per_voxel, free_memory
 
@@ -22,7 +22,7 @@ MEASURE = """
 import gc, sys
 import torch
 from ulite_monai.inferers import VolumeInferer
-from ulite_monai.networks import ULite
+from ulite_monai.networks import Ensemble, ULite
 from ulite_monai.runtime.allocator import keep_freed_memory
 from ulite_monai.runtime.engines import compile_network
 from ulite_monai.runtime.memory import bytes_per_voxel
@@ -33,7 +33,9 @@ def status(name):
 
 engine, limit, options, shape, batch = sys.argv[1], *map(eval, sys.argv[2:])
 keep_freed_memory()
-network = ULite(len(shape) - 2, shape[1], **({"out_channels": 3} | options)).eval()
+options = {"out_channels": 3, "members": 1} | options
+networks = [ULite(len(shape) - 2, shape[1], **options).eval() for _ in range(options.pop("members"))]
+network = networks[0] if len(networks) == 1 else Ensemble(networks).eval()
 network = network if engine == "eager" else compile_network(network, "cpu", engine)
 inferer = VolumeInferer([32] * (len(shape) - 2), batch, max_memory=limit)
 image = torch.randn(shape)
@@ -65,6 +67,7 @@ def measure(engine: str, limit: int, options: dict, shape: tuple, batch: int = 1
         ({"features": (16, 32, 64, 128, 256)}, (1, 1, 96, 96, 96)),
         ({"features": (16, 32, 64, 128, 256, 512)}, (1, 1, 96, 96, 96)),
         ({"features": (8, 16, 32)}, (1, 1, 96, 96, 96)),
+        ({"features": (16, 32, 64, 128, 256), "members": 3}, (1, 1, 80, 80, 80)),
         (SHIPPED, (1, 1, 160, 160, 160)),
         ({"features": (16, 32, 64, 128, 256, 512)}, (1, 3, 768, 768)),
         (SHIPPED | {"out_channels": 104}, (1, 1, 72, 72, 72)),
@@ -112,6 +115,13 @@ def test_each_engine_says_what_a_voxel_takes() -> None:
     pytest.importorskip("openvino")
     logits = 3 * 3
     assert bytes_per_voxel(compile_network(network, "cpu", "openvino")) == 1.75 * 4 * (channels - 3 + logits)
+
+
+def test_a_further_member_takes_half_of_one() -> None:
+    small, large = (ULite(3, 1, 3, features=features) for features in ((8, 16), (16, 32)))
+    expected = bytes_per_voxel(large) + bytes_per_voxel(small) / 2
+    for ensemble in (Ensemble([small, large]), Ensemble([large, Ensemble([small])])):
+        assert bytes_per_voxel(ensemble) == expected
 
 
 def test_a_network_without_levels_takes_its_stem() -> None:

@@ -20,7 +20,9 @@ def record(tmp_path):
 
 def test_ids_of_inference_and_options_of_the_network(record):
     settings = {"labels": ["a", "b"], "spacing": [1.0, 1.0, 3.0], "grow_windows": False, "epochs": 3, "seed": 1}
+    settings["network_def"] = {"features": [8, 16, 32], "strides": [[2, 2, 2], [1, 2, 2]]}
     assert record(settings) == {
+        "network_def#strides": [[2, 2, 2], [1, 2, 2]],
         "labels": ["a", "b"],
         "spacing": [1.0, 1.0, 3.0],
         "grow_windows": False,
@@ -33,10 +35,17 @@ def test_expressions_are_left_out(record):
     """A configuration evaluates a text that starts with $; a record is data, whoever wrote it."""
     harmful = "$__import__('os').system('true')"
     command = ["--network_def#features", harmful, "--network_def#_target_=@os", "--network_def", "{}"]
-    assert record({"labels": ["a", harmful], "spacing": harmful, "roi_size": {"_target_": "x"}}, command) == {}
+    settings = {"labels": ["a", harmful], "spacing": harmful, "roi_size": {"_target_": "x"}}
+    assert record(settings | {"network_def": {"features": harmful}}, command) == {}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"settings": 3}', '{"settings": {}, "command": [3]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"settings": 3}', '{"settings": {}, "command": [3]}'),
+        '{"settings": {"network_def": 3}, "command": []}',
+    ],
+)
 def test_without_a_usable_record_nothing_is_taken(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     assert recorded_settings(tmp_path / "model.pt") == {}

@@ -8,17 +8,13 @@ from typing import Any, TypeGuard
 import torch
 from torch import nn
 
-from ulite_monai.networks.arguments import positive_int
 from ulite_monai.networks.ulite import ULite
 
-__all__ = ["Ensemble", "is_ulite", "members_of", "ulite_ensemble"]
+__all__ = ["Ensemble", "channels_and_dims", "is_ulite", "members_of"]
 
 
 class Ensemble(nn.Module):
     """The mean of the logits of several networks, such as those of the folds of a cross-validation.
-
-    In training mode, the logits of each: members that are trained by the loss of their mean learn to lean on each
-    other, and are worth less together than members that are trained by the mean of their losses.
 
     Args:
         members: networks of the same input and output.
@@ -34,15 +30,10 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits ``(batch, out_channels, *spatial)`` of images ``(batch, in_channels, *spatial)``.
-
-        In training mode ``(batch, members, out_channels, *spatial)``.
-        """
-        each: list[torch.Tensor] = []
+        """Logits ``(batch, out_channels, *spatial)`` of images ``(batch, in_channels, *spatial)``."""
+        each: list[torch.Tensor] = []  # TorchScript takes neither a comprehension nor a slice of the members
         for member in self.members:
             each.append(member(x))
-        if self.training:
-            return torch.stack(each, dim=1)
         mean = each[0]
         for logits in each[1:]:
             mean = mean + logits
@@ -56,21 +47,12 @@ def members_of(network: nn.Module) -> list[nn.Module]:
     return [one for member in network.members for one in members_of(member)]
 
 
+def channels_and_dims(network: nn.Module) -> tuple[int, int]:
+    """The channels of the input and the spatial dimensions of a ``ULite``, fused or not, or of an ensemble of such."""
+    one: Any = members_of(network)[0]
+    return one.stem.in_channels, one.spatial_dims
+
+
 def is_ulite(network: nn.Module) -> TypeGuard[ULite | Ensemble]:
     """Whether ``network`` is a ``ULite``, or an ensemble of nothing else."""
     return all(isinstance(member, ULite) for member in members_of(network))
-
-
-def ulite_ensemble(members: int, **options: Any) -> ULite | Ensemble:
-    """An ensemble of ``members`` networks that differ in their initial weights.
-
-    Args:
-        members: how many; 1 is a plain ``ULite``.
-        options: arguments of each ``ULite``.
-
-    Raises:
-        ValueError: When an argument is out of its range.
-    """
-    positive_int("members", members)
-    networks = [ULite(**options) for _ in range(members)]
-    return networks[0] if members == 1 else Ensemble(networks)

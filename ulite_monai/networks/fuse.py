@@ -50,7 +50,7 @@ def fuse(network: ULite | Ensemble) -> FusedULite | Ensemble:
         traced and exported with a dynamic batch and dynamic sizes.
 
     Raises:
-        TypeError: When ``network``, or a member of it, is neither.
+        TypeError: When ``network``, or a member of it, is neither of them.
     """
     if isinstance(network, Ensemble):
         return Ensemble([fuse(member) for member in network.members]).eval()  # type: ignore[call-overload]

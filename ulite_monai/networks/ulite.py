@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +47,10 @@ class ULite(nn.Module):
         norm: normalization, as MONAI takes it. Defaults to "BATCH".
         dropout: dropout after the bottleneck and each decoder level, as MONAI takes it. Defaults to 0.0, none.
 
+    Attributes:
+        structure: the arguments that another network needs to take the weights of this one and compute the same:
+            ``features``, ``strides``, ``kernel_size``, ``stem_kernel_size``, ``stem_stride``, written out.
+
     Raises:
         ValueError: When an argument is out of its range; the message names it.
 
@@ -86,6 +91,13 @@ class ULite(nn.Module):
         buildable("dropout", dropout, lambda: get_dropout_layer(dropout, dropout_dim=1))
 
         self.spatial_dims = spatial_dims
+        self.structure: dict[str, Any] = {
+            "features": list(widths),
+            "strides": [list(stride) for stride in level_strides],
+            "kernel_size": list(kernel),
+            "stem_kernel_size": list(stem_kernel),
+            "stem_stride": list(stem_step),
+        }
         self.stem_stride = list(stem_step)
         stem_padding = tuple((k - s) // 2 for k, s in zip(stem_kernel, stem_step, strict=True))
         self.stem = Conv[Conv.CONV, spatial_dims](

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ulite_monai.errors import InputError
-from ulite_monai.networks.ensemble import is_ulite
+from ulite_monai.networks.ensemble import is_ulite, members_of
 from ulite_monai.prediction.segmenter import Segmenter
 from ulite_monai.runtime.export import ExportReport, export_network
 
@@ -40,7 +40,7 @@ def export_bundle(
         raise InputError(f"{path}: is the weights that are to be exported; give another name.")
     network = segmenter.trained
     if not is_ulite(network):
-        kind = type(network).__name__
+        kind = type(members_of(network)[0]).__name__
         raise InputError(f"{bundle}: only U-Lite is exported here, not {kind}; MONAI's ckpt_export may do it.")
     name, version = segmenter.algorithm
     metadata = {

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from ulite_monai.errors import InputError
-from ulite_monai.networks.ensemble import Ensemble, is_ulite, members_of
+from ulite_monai.networks.ensemble import Ensemble, channels_and_dims, is_ulite
 from ulite_monai.networks.fuse import FusedULite, fuse
 from ulite_monai.networks.ulite import ULite
 
@@ -109,7 +109,7 @@ def _check_arguments(network: nn.Module, path: Path, to: str, shape: Sequence[in
         raise InputError(f"to must be one of {', '.join(SUFFIXES)}, got {to!r}.")
     if path.suffix not in SUFFIXES[to]:
         raise InputError(f"path must end in {' or '.join(SUFFIXES[to])} for {to}, got {str(path)!r}.")
-    channels, dims = _channels_and_dims(network)
+    channels, dims = channels_and_dims(network)
     if len(shape) != dims + 2 or shape[1] != channels or min(shape) < 1:
         raise InputError(f"example_shape must be (batch, {channels}, {dims} sizes), got {tuple(shape)}.")
 
@@ -122,21 +122,16 @@ def _explained(to: str) -> Iterator[None]:
         raise InputError(f"exporting to {to} needs the package {error.name}: pip install {error.name}.") from None
 
 
-def _channels_and_dims(network: nn.Module) -> tuple[int, int]:
-    one: Any = members_of(network)[0]
-    return one.stem.in_channels, one.spatial_dims
-
-
 def _example(network: nn.Module) -> torch.Tensor:
     # No axis of 1, which an export takes for a constant, and no two alike.
-    channels, dims = _channels_and_dims(network)
+    channels, dims = channels_and_dims(network)
     return torch.zeros(2, channels, *(24, 20, 16)[:dims])
 
 
 def _write_onnx(network: FusedULite | Ensemble, path: Path, metadata: str) -> None:
     import onnxscript  # noqa: F401  # torch.onnx needs it and says so in another way
 
-    _, dims = _channels_and_dims(network)
+    _, dims = channels_and_dims(network)
     axes = ("batch", None, "depth", "height", "width") if dims == 3 else ("batch", None, "height", "width")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -24,7 +24,7 @@ COPIES: dict[RunBy, float] = {"eager": 5.0, "fused": 5.0, "openvino": 1.75}
 # size, and as NumPy's array: 4.7 times at the peak for 104 classes.
 COPIES_OF_LOGITS = 3
 # A member of an ensemble computes where the one before it did, mostly. Two to four members took 0.38 to 0.53 of one's
-# memory each on top in OpenVINO, 0.05 to 0.1 in PyTorch.
+# memory each on top in OpenVINO, 0.05 to 0.1 in PyTorch; the margin of COPIES covers the rest.
 OF_A_FURTHER_MEMBER = 0.5
 # Of networks that can't be asked. MONAI's, at 96 voxels an axis in PyTorch: UNet 281, SegResNet 447, BasicUNet 1059,
 # SwinUNETR 1277; a margin for what wasn't tried.
@@ -37,7 +37,7 @@ def bytes_per_voxel(network: Any, run_by: RunBy = "eager") -> int:
     Args:
         network: a ``ULite``, what ``compile_network`` made of one, a wrapper around it, or an ``Ensemble`` of such; of
             any other network nothing is known, and 4 KiB are assumed.
-        run_by: what will run it, if it is a ``ULite``: PyTorch as it is, or once fused, or OpenVINO.
+        run_by: what will run it, if it is of ``ULite`` alone: PyTorch as it is, or once fused, or OpenVINO.
     """
     if isinstance(network, ULite):
         return _bytes_per_voxel(network, run_by)

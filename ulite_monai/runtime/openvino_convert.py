@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from ulite_monai.networks.ensemble import Ensemble, members_of
+from ulite_monai.networks.ensemble import Ensemble, channels_and_dims, members_of
 from ulite_monai.networks.fuse import FusedULite
 
 if TYPE_CHECKING:
@@ -31,10 +31,9 @@ def convert_fused(network: FusedULite | Ensemble) -> openvino.Model:
     Raises:
         RuntimeError: When the model's logits aren't the network's.
     """
-    one: Any = members_of(network)[0]
-    channels, dims = one.stem.in_channels, one.spatial_dims
+    channels, dims = channels_and_dims(network)
     with _one_thread():
-        small = _smallest_sizes(one)
+        small = _smallest_sizes(network, dims)
         model = _trace(network, torch.zeros(1, channels, *small))
         model.reshape([-1, channels] + [-1] * dims)
         for sizes in (small, [size + more for size, more in zip(small, (11, -3, 5), strict=False)]):
@@ -43,13 +42,14 @@ def convert_fused(network: FusedULite | Ensemble) -> openvino.Model:
     return model
 
 
-def _smallest_sizes(network: FusedULite) -> list[int]:
+def _smallest_sizes(network: FusedULite | Ensemble, dims: int) -> list[int]:
     """8 voxels an axis; where a norm takes its statistics of the image, so many that two are left at the bottom."""
     if not any(isinstance(m, _NormBase) and m.running_mean is None for m in network.modules()):
-        return [8] * network.spatial_dims
-    blocks: Any = network.encoder
-    strides = [network.stem_stride, *(block.stride for block in blocks)]
-    return [max(8, 3 + 2 * math.prod(of_axis)) for of_axis in zip(*strides, strict=True)]
+        return [8] * dims
+    members: Any = members_of(network)
+    strides = [[member.stem_stride, *(block.stride for block in member.encoder)] for member in members]
+    reductions = [[math.prod(of_axis) for of_axis in zip(*of_member, strict=True)] for of_member in strides]
+    return [max(8, 3 + 2 * max(of_axis)) for of_axis in zip(*reductions, strict=True)]
 
 
 def convert_at_shape(network: nn.Module, x: torch.Tensor) -> openvino.Model:

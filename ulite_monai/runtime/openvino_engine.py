@@ -34,8 +34,9 @@ TRACED_SHAPES_KEPT = 4
 class OpenVINONetwork(nn.Module):
     """`network` compiled by OpenVINO for the CPU.
 
-    A ``ULite`` is fused and converted once for all shapes. Any other network is converted anew for each shape of its
-    input, because its trace may hold numbers that are true of that shape alone; the last few are kept.
+    A ``ULite``, or an ensemble of such, is fused and converted once for all shapes. Any other network is converted
+    anew for each shape of its input, because its trace may hold numbers that are true of that shape alone; the last few
+    are kept.
 
     All threads compute one image. A batch of at least as many images as there are threads is computed a piece each by
     them, for U-Lite: threads that share no image needn't wait for what another has in its cache.

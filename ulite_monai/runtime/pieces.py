@@ -25,7 +25,7 @@ def voxels_at_once(network: nn.Module, device: torch.device | str, run_by: RunBy
     """How many voxels of a batch the network had better take at a time; None for all of them.
 
     Args:
-        network: a ``ULite`` on a CPU is given pieces, unless it normalises over the batch.
+        network: a ``ULite`` on a CPU, or an ensemble of such, is given pieces, unless it normalises over the batch.
         device: where it runs.
         run_by: what will run it.
     """

@@ -44,6 +44,8 @@ def recorded_settings(ckpt: str | Path) -> dict[str, Any]:
         run = json.loads((Path(ckpt).parent / "run.json").read_text(encoding="utf-8"))
         settings: Mapping[str, Any] = run["settings"]
         found = {name: settings[name] for name in INFERENCE_IDS if name in settings}
+        structure = dict(settings.get("network_def", {}))  # written out, for defaults change
+        found |= {f"network_def#{name}": value for name, value in structure.items()}
         found |= _of_network(run["command"])
     except (OSError, ValueError, TypeError, KeyError):
         return {}

@@ -19,9 +19,7 @@ __all__ = ["checkpoint_files", "initialize_weights", "load_network", "load_weigh
 
 logger = logging.getLogger(__name__)
 
-AS_TRAINED = (
-    "give labels, in_channels and the ids below network_def (members, features, strides, ...) as its training had them"
-)
+AS_TRAINED = "give labels, in_channels and the ids below network_def (features, strides, ...) as its training had them"
 
 
 def load_weights(path: str | Path) -> dict[str, torch.Tensor]:
@@ -109,7 +107,7 @@ def initialize_weights(network: nn.Module, path: str | Path | None) -> None:
     _require_same_names(path, weights, network)
     changed = [name for name in own if weights[name].shape != own[name].shape]
     for name in changed:
-        if "head" not in name.split("."):
+        if not name.startswith("head."):
             raise _other_shape(path, name, weights[name], own[name])
     network.load_state_dict({name: own[name] if name in changed else weights[name] for name in own})
     logger.info("starting from the weights of %s%s.", path, "; the head is new (other classes)" if changed else "")

@@ -3,7 +3,6 @@
 from ulite_monai.training.averaging import AveragedWeights
 from ulite_monai.training.checkpoints import KeepBestAndLast
 from ulite_monai.training.data import labelled_items, require_usable, split, warn_of_flipped_sides
-from ulite_monai.training.members import LossOfMembers
 from ulite_monai.training.mixed_precision import MixedPrecisionInferer
 from ulite_monai.training.progress import OnFirstRank, PrintEpochs, shared_handler
 from ulite_monai.training.record import case_digest, print_next_steps, record_run
@@ -14,7 +13,6 @@ from ulite_monai.training.sizes import cache_rate, foreground_share
 __all__ = [
     "AveragedWeights",
     "KeepBestAndLast",
-    "LossOfMembers",
     "MixedPrecisionInferer",
     "OnFirstRank",
     "PrintEpochs",
