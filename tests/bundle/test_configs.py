@@ -41,8 +41,9 @@ def test_validation_preprocesses_and_infers_as_inference_does(configs):
 def test_evaluation_turns_logits_to_labels_as_inference_does(configs):
     evaluation = configs["evaluate"]["validate#postprocessing"]["transforms"]
     inference = configs["inference"]["postprocessing"]["transforms"]
-    text = json.dumps(evaluation[0]).replace("@validate#preprocessing", "@preprocessing")
-    assert json.loads(text) == inference[0]
+    text = json.dumps(evaluation[:2]).replace("@validate#preprocessing", "@preprocessing")
+    assert json.loads(text) == inference[:2]
+    assert configs["evaluate"]["straight_boundary"] == configs["inference"]["straight_boundary"]
 
 
 @pytest.mark.parametrize("large", [False, True])

@@ -812,6 +812,27 @@ def test_the_shipped_weights_dont_care_about_scale_and_type(hippocampus, dice_of
 
 
 @pytest.mark.slow
+def test_the_shipped_weights_part_the_hippocampus_by_a_coronal_plane(bundle, hippocampus, tmp_path):
+    """Other weights, or these with straight_boundary false, where they see it; both find the same hippocampus."""
+    image = {"image": str(hippocampus / "imagesTr" / "hippocampus_298.nii.gz")}
+    others = shutil.copy(bundle / "models" / "model.pt", tmp_path / "others.pt")
+    straight, free, theirs = (
+        Segmenter("hippocampus", ckpt, "cpu", overrides=ids)(image).mask
+        for ckpt, ids in ((None, {}), (None, {"straight_boundary": False}), (others, {}))
+    )
+    anterior, posterior = ((straight == value).any((0, 2)).nonzero()[0] for value in (1, 2))
+    assert posterior.max() < anterior.min()
+    assert np.array_equal(free, theirs) and (free[:, anterior.min() :] == 2).any()
+    assert np.array_equal(straight > 0, free > 0)
+    run_bundle(
+        *("run", "--bundle_root", str(bundle), "--config_file", str(bundle / "configs/inference.json")),
+        *("--dataset_dir", image["image"], "--output_dir", str(tmp_path / "out")),
+        cwd=tmp_path,
+    )
+    assert np.array_equal(np.asarray(nib.load(tmp_path / "out" / "hippocampus_298.nii.gz").dataobj), straight)
+
+
+@pytest.mark.slow
 def test_the_shipped_weights_dont_care_about_orientation(hippocampus, dice_of_shipped):
     """The same Dice in each of the 48 orientations."""
     source = nib.load(hippocampus / "imagesTr" / "hippocampus_298.nii.gz")

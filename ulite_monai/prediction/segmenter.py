@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 SETTINGS = (
     *("spacing", "roi_size", "overlap", "grow_windows"),
-    *("flip_axes", "in_channels", "on_nonfinite", "resample_tilt"),
+    *("flip_axes", "in_channels", "on_nonfinite", "resample_tilt", "straight_boundary"),
 )
 OPTIONS_OF_THEIR_OWN = {
     "bundle_root": "the bundle",

@@ -175,7 +175,10 @@ class KeepBestAndLast:
                 else:
                     part.load_state_dict(state[name])
         except (RuntimeError, ValueError, KeyError) as error:
-            raise InputError(f"{path}: is of another network or optimizer ({str(error).splitlines()[0]}).") from None
+            raise InputError(
+                f"{path}: is of another network or optimizer ({str(error).splitlines()[0]}); run.json beside it has "
+                "the command, and an older version of the bundle had other defaults below network_def."
+            ) from None
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         if state["epoch"] >= (self.trainer.state.max_epochs or 0):
             raise InputError(f"{path}: has all of its {state['epoch']} epochs; give more --epochs to go on.")

@@ -6,5 +6,14 @@ from ulite_monai.transforms.labels_on_input_grid import LabelsOnInputGridd
 from ulite_monai.transforms.load_volume import LoadVolumed
 from ulite_monai.transforms.save_segmentation import SaveSegmentationd
 from ulite_monai.transforms.spacing import SpacingOfKeysd
+from ulite_monai.transforms.straight_boundary import StraightBoundaryd
 
-__all__ = ["ArgMaxd", "LabelsOnInputGridd", "LoadVolumed", "SaveSegmentationd", "SpacingOfKeysd", "above_background"]
+__all__ = [
+    "ArgMaxd",
+    "LabelsOnInputGridd",
+    "LoadVolumed",
+    "SaveSegmentationd",
+    "SpacingOfKeysd",
+    "StraightBoundaryd",
+    "above_background",
+]
