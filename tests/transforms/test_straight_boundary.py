@@ -15,6 +15,12 @@ def logits_of(mask, confidence=1.0):
     return one_hot * torch.as_tensor(confidence)
 
 
+def parted(logits, axis=0):
+    changed = logits.clone()
+    straight_boundary(changed, (2, 1), axis)
+    return changed
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_an_aslant_boundary_becomes_the_plane_that_contradicts_fewest(axis):
     mask = np.zeros((6, 6, 8), np.uint8)
@@ -24,24 +30,24 @@ def test_an_aslant_boundary_becomes_the_plane_that_contradicts_fewest(axis):
     mask[1, 1, 3:5] = 1
     mask[4, 4, 5:7] = 2
     mask, expected = (np.moveaxis(one, 2, axis) for one in (mask, expected))
-    found = straight_boundary(logits_of(mask), (2, 1), axis).argmax(0)
+    found = parted(logits_of(mask), axis).argmax(0)
     assert np.array_equal(found, expected) and not np.array_equal(mask, expected)
-    assert torch.equal(straight_boundary(logits_of(expected), (2, 1), axis), logits_of(expected))
+    assert torch.equal(parted(logits_of(expected), axis), logits_of(expected))
 
 
 def test_confident_voxels_count_for_more():
     mask = np.array([2, 1, 2, 2, 1, 1])
     sure = np.array([1, 1, 1, 1, 1, 1.0])
-    assert straight_boundary(logits_of(mask, sure), (2, 1), 0).argmax(0).tolist() == [2, 2, 2, 2, 1, 1]
+    assert parted(logits_of(mask, sure)).argmax(0).tolist() == [2, 2, 2, 2, 1, 1]
     sure[1] = 9
-    assert straight_boundary(logits_of(mask, sure), (2, 1), 0).argmax(0).tolist() == [2, 1, 1, 1, 1, 1]
+    assert parted(logits_of(mask, sure)).argmax(0).tolist() == [2, 1, 1, 1, 1, 1]
 
 
 def test_other_classes_stay_and_do_not_count():
     mask = np.array([0, 3, 1, 3, 2, 2, 0, 1, 1, 3])
     logits = logits_of(mask)
     logits[1, [0, 6]] = 0.9  # background that leans to the class of the other side
-    found = straight_boundary(logits, (2, 1), 0)
+    found = parted(logits)
     assert found.argmax(0).tolist() == [0, 3, 2, 3, 2, 2, 0, 1, 1, 3]
     assert torch.equal(found.amax(0), logits.amax(0)) and torch.equal(found[[0, 3]], logits[[0, 3]])
 
@@ -49,11 +55,11 @@ def test_other_classes_stay_and_do_not_count():
 def test_one_class_alone_stays_as_it_is():
     for value in (0, 1, 2, 3):
         logits = logits_of(np.full((3, 4, 5), value))
-        assert torch.equal(straight_boundary(logits, (2, 1), 1), logits)
+        assert torch.equal(parted(logits, 1), logits)
 
 
-def test_of_a_dictionary():
-    logits = MetaTensor(logits_of(np.array([[1, 2, 2, 1]])))
-    data = {"image": 0, "pred": logits}
-    changed = StraightBoundaryd("pred", classes=[2, 1], axis=1)(data)
-    assert changed["pred"].argmax(0).tolist() == [[2, 2, 2, 1]] and data["pred"].argmax(0).tolist() == [[1, 2, 2, 1]]
+def test_of_a_dictionary_in_place():
+    with torch.inference_mode():
+        logits = MetaTensor(logits_of(np.array([[1, 2, 2, 1]])))
+    changed = StraightBoundaryd("pred", classes=[2, 1], axis=1)({"image": 0, "pred": logits})
+    assert changed == {"image": 0, "pred": logits} and logits.argmax(0).tolist() == [[2, 2, 2, 1]]

@@ -30,42 +30,43 @@ class StraightBoundaryd(MapTransform):
         self.axis = axis
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Any, Any]:
-        """Replaces the logits."""
-        changed = dict(data)
-        for key in self.key_iterator(changed):
-            changed[key] = straight_boundary(changed[key], self.classes, self.axis)
-        return changed
+        """Changes the logits in place."""
+        same = dict(data)
+        for key in self.key_iterator(same):
+            straight_boundary(same[key], self.classes, self.axis)
+        return same
 
 
-def straight_boundary(logits: torch.Tensor, classes: tuple[int, int], axis: int) -> torch.Tensor:
-    """Logits whose largest class is never one of the two on the other one's side of a plane.
+@torch.inference_mode()
+def straight_boundary(logits: torch.Tensor, classes: tuple[int, int], axis: int) -> None:
+    """Change logits so that neither of two classes is the largest on the other one's side of a plane.
 
     The plane lies between two slices, where the voxels of either class contradict it least: the sum of the differences
     between their two logits, each on its side of the plane, is the largest. There the logits of the two are exchanged
     in voxels that lean to the wrong one, so what belongs to neither stays as it was.
 
     Args:
-        logits: shape `(classes, *spatial)`.
+        logits: shape `(classes, *spatial)`; changed in place, because a copy of them may be gigabytes.
         classes: the class at the smaller indices of the axis, and the one at the larger.
         axis: the spatial axis that the plane is across.
-
-    Returns:
-        Logits of the same shape.
     """
     smaller, larger = classes
-    leans = torch.stack([_lean(one, smaller, larger) for one in logits.unbind(axis + 1)])
+    values = logits.as_subclass(torch.Tensor)
+    leans = _leans(values, smaller, larger, axis)
     before = torch.cat([leans.new_zeros(1), leans.cumsum(0)])
     plane = int((before[-1] - 2 * before).argmax())
-    parted = logits.clone()
-    slices = parted.movedim(axis + 1, 1)
+    slices = values.movedim(axis + 1, 1)
     for side, own, other in ((slices[:, :plane], smaller, larger), (slices[:, plane:], larger, smaller)):
         high, low = torch.maximum(side[own], side[other]), torch.minimum(side[own], side[other])
         side[own], side[other] = high, low
-    return parted
 
 
-def _lean(logits: torch.Tensor, smaller: int, larger: int) -> torch.Tensor:
-    """How much a slice's voxels of either class are of the larger rather than of the smaller."""
-    winner = logits.argmax(0)
-    either = (winner == smaller) | (winner == larger)
-    return torch.where(either, logits[larger] - logits[smaller], 0.0).sum(dtype=torch.float64)
+def _leans(logits: torch.Tensor, smaller: int, larger: int, axis: int) -> torch.Tensor:
+    """How much the voxels of either class lean to the larger rather than to the smaller, summed over each slice."""
+    lean = logits[larger] - logits[smaller]
+    higher = torch.maximum(logits[larger], logits[smaller])
+    for other in range(len(logits)):
+        if other not in (smaller, larger):
+            lean.masked_fill_(logits[other] >= higher, 0.0)
+    others = [number for number in range(lean.ndim) if number != axis]
+    return lean.sum(others, dtype=torch.float64) if others else lean.double()
