@@ -6,6 +6,7 @@ import torch
 from monai.data import MetaTensor
 
 from ulite_monai.transforms import StraightBoundaryd
+from ulite_monai.transforms import straight_boundary as boundary
 from ulite_monai.transforms.straight_boundary import straight_boundary
 
 
@@ -50,6 +51,13 @@ def test_other_classes_stay_and_do_not_count():
     found = parted(logits)
     assert found.argmax(0).tolist() == [0, 3, 2, 3, 2, 2, 0, 1, 1, 3]
     assert torch.equal(found.amax(0), logits.amax(0)) and torch.equal(found[[0, 3]], logits[[0, 3]])
+
+
+def test_slab_by_slab_it_is_the_same(monkeypatch):
+    logits = torch.randn(4, 7, 9, 5, generator=torch.Generator().manual_seed(0))
+    whole = parted(logits, 1)
+    monkeypatch.setattr(boundary, "SLICES", 2)
+    assert torch.equal(parted(logits, 1), whole) and not torch.equal(whole, logits)
 
 
 def test_one_class_alone_stays_as_it_is():

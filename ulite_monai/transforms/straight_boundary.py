@@ -11,6 +11,8 @@ from monai.transforms import MapTransform
 
 __all__ = ["StraightBoundaryd", "straight_boundary"]
 
+SLICES = 32  # at a time, or a large volume takes ten bytes a voxel more
+
 
 class StraightBoundaryd(MapTransform):
     """`straight_boundary` of the logits of a network.
@@ -52,13 +54,14 @@ def straight_boundary(logits: torch.Tensor, classes: tuple[int, int], axis: int)
     """
     smaller, larger = classes
     values = logits.as_subclass(torch.Tensor)
-    leans = _leans(values, smaller, larger, axis)
+    leans = torch.cat([_leans(slab, smaller, larger, axis) for slab in values.split(SLICES, axis + 1)])
     before = torch.cat([leans.new_zeros(1), leans.cumsum(0)])
     plane = int((before[-1] - 2 * before).argmax())
     slices = values.movedim(axis + 1, 1)
     for side, own, other in ((slices[:, :plane], smaller, larger), (slices[:, plane:], larger, smaller)):
-        high, low = torch.maximum(side[own], side[other]), torch.minimum(side[own], side[other])
-        side[own], side[other] = high, low
+        for slab in side.split(SLICES, 1):
+            high, low = torch.maximum(slab[own], slab[other]), torch.minimum(slab[own], slab[other])
+            slab[own], slab[other] = high, low
 
 
 def _leans(logits: torch.Tensor, smaller: int, larger: int, axis: int) -> torch.Tensor:
