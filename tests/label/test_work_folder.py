@@ -70,6 +70,8 @@ def test_a_served_model_is_exported_as_a_bundle(source, tmp_path):
     own = json.loads((source / "configs" / "metadata.json").read_text())["version"]
     assert metadata["version"] == f"{own}+label.1" and "better." in metadata["changelog"][metadata["version"]]
     assert (tmp_path / "out" / "configs" / "train.json").exists() and not (tmp_path / "out" / "versions").exists()
+    for name in ("inference", "evaluate"):  # as the version is served
+        assert json.loads((tmp_path / "out" / "configs" / f"{name}.json").read_text())["straight_boundary"] is False
     with pytest.raises(InputError, match="exists and wasn't touched"):
         model.export(tmp_path / "out")
     assert not list(tmp_path.glob(".partial*"))

@@ -414,6 +414,13 @@ def test_weights_that_were_trained_otherwise_make_no_ensemble(weights, tmp_path)
     )
     with pytest.raises(InputError, match=message):
         Segmenter("hippocampus", tmp_path / "*" / "model.pt", "cpu")
+    for name, structure in (
+        ("a", {}),
+        ("b", {"network_def": {"kernel_size": 7}}),
+    ):  # of before, of now
+        run = {"command": [], "settings": {"labels": ["left", "right"], "spacing": [1.0, 1.0, 1.0], **structure}}
+        (tmp_path / name / "run.json").write_text(json.dumps(run))
+    assert Segmenter("hippocampus", tmp_path / "*" / "model.pt", "cpu").labels == ["left", "right"]
 
 
 def test_predict_from_python(weights, tmp_path):
@@ -757,7 +764,7 @@ def test_flips_at_test_time_lose_nothing(hippocampus):
 @pytest.mark.slow
 def test_small_windows_cost_accuracy_so_the_whole_volume_is_used(hippocampus):
     """The field of view is wider than 32 voxels; over the 42 cases of fold 0, see benchmarks/windows.py."""
-    names = ("hippocampus_298", "hippocampus_282", "hippocampus_243")
+    names = [path.name.removesuffix(".nii.gz") for path in sorted(hippocampus.glob("imagesTr/h*.gz"))[:8]]
     windows = {"roi_size": [32, 32, 32], "grow_windows": False}
     dice = []
     for segmenter in (Segmenter("hippocampus", device="cpu", overrides=ids) for ids in ({}, windows)):
@@ -765,7 +772,7 @@ def test_small_windows_cost_accuracy_so_the_whole_volume_is_used(hippocampus):
             label = np.asarray(nib.load(hippocampus / "labelsTr" / f"{name}.nii.gz").dataobj)
             mask = segmenter({"image": str(hippocampus / "imagesTr" / f"{name}.nii.gz")}).mask
             dice.append(np.mean([overlap(mask == value, label == value) for value in (1, 2)]))
-    assert np.mean(dice[:3]) > np.mean(dice[3:]) + 0.01
+    assert np.mean(dice[:8]) > np.mean(dice[8:]) + 0.005
 
 
 def overlap(one, other):

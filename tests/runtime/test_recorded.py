@@ -31,6 +31,19 @@ def test_ids_of_inference_and_options_of_the_network(record):
     }
 
 
+def test_features_of_a_record_without_structure_had_strides_of_two(record):
+    options = record({"labels": ["a"]})
+    assert (options["network_def#features"], options["network_def#strides"]) == ([8, 16, 32], 2)
+    typed = record({}, [*COMMAND, "--network_def#strides", "[1,2]"])
+    assert typed["network_def#strides"] == [1, 2]
+
+
+def test_the_structure_is_taken_as_it_was_built(record):
+    settings = {"network_def": {"features": [8, 16, 32], "strides": [[2, 2, 2], [2, 2, 2]]}}
+    typed = record(settings, [*COMMAND, "--network_def#strides", "2"])
+    assert typed["network_def#strides"] == [[2, 2, 2], [2, 2, 2]]
+
+
 def test_expressions_are_left_out(record):
     """A configuration evaluates a text that starts with $; a record is data, whoever wrote it."""
     harmful = "$__import__('os').system('true')"

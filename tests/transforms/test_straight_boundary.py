@@ -5,6 +5,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from ulite_monai.errors import InputError
 from ulite_monai.transforms import StraightBoundaryd
 from ulite_monai.transforms import straight_boundary as boundary
 from ulite_monai.transforms.straight_boundary import straight_boundary
@@ -64,6 +65,11 @@ def test_one_class_alone_stays_as_it_is():
     for value in (0, 1, 2, 3):
         logits = logits_of(np.full((3, 4, 5), value))
         assert torch.equal(parted(logits, 1), logits)
+
+
+def test_a_class_that_is_not_there_is_named():
+    with pytest.raises(InputError, match="parts the classes 2 and 1, and there are 1 labels; set it to false"):
+        straight_boundary(torch.zeros(2, 3, 4), (2, 1), 0)
 
 
 def test_of_a_dictionary_in_place():

@@ -141,6 +141,8 @@ class Model:
             shutil.copyfile(weights, partial / "models" / "model.pt")
             if version:
                 self._note_version(partial / "configs" / "metadata.json", version)
+                _part_by_no_plane(partial / "configs" / "inference.json")
+                _part_by_no_plane(partial / "configs" / "evaluate.json")
 
     def _note_version(self, file: Path, version: int) -> None:
         metadata = json.loads(file.read_text(encoding="utf-8"))
@@ -148,6 +150,16 @@ class Model:
         verdict = self.results()[version].verdict
         metadata["changelog"] = {**metadata.get("changelog", {}), metadata["version"]: f"trained further: {verdict}"}
         file.write_text(json.dumps(metadata, indent=4) + "\n", encoding="utf-8")
+
+
+def _part_by_no_plane(file: Path) -> None:
+    """As the version is served: the copy's weights are no longer those that `straight_boundary` was chosen for."""
+    if not file.is_file():
+        return
+    config = json.loads(file.read_text(encoding="utf-8"))
+    if "straight_boundary" in config:
+        config["straight_boundary"] = False
+        file.write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
 
 
 def prepare_app(app: Path, bundles: Sequence[str]) -> list[Model]:

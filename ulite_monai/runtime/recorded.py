@@ -44,9 +44,11 @@ def recorded_settings(ckpt: str | Path) -> dict[str, Any]:
         run = json.loads((Path(ckpt).parent / "run.json").read_text(encoding="utf-8"))
         settings: Mapping[str, Any] = run["settings"]
         found = {name: settings[name] for name in INFERENCE_IDS if name in settings}
+        found |= _of_network(run["command"])
+        if "network_def" not in settings and "network_def#features" in found:
+            found.setdefault("network_def#strides", 2)  # the default, when the structure wasn't recorded yet
         structure = dict(settings.get("network_def", {}))  # written out, for defaults change
         found |= {f"network_def#{name}": value for name, value in structure.items()}
-        found |= _of_network(run["command"])
     except (OSError, ValueError, TypeError, KeyError):
         return {}
     return {name: value for name, value in found.items() if _is_plain(value)}

@@ -9,6 +9,8 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from ulite_monai.errors import InputError
+
 __all__ = ["StraightBoundaryd", "straight_boundary"]
 
 SLICES = 32  # at a time, or a large volume takes ten bytes a voxel more
@@ -51,8 +53,16 @@ def straight_boundary(logits: torch.Tensor, classes: tuple[int, int], axis: int)
         logits: shape `(classes, *spatial)`; changed in place, because a copy of them may be gigabytes.
         classes: the class at the smaller indices of the axis, and the one at the larger.
         axis: the spatial axis that the plane is across.
+
+    Raises:
+        InputError: When there is no such class.
     """
     smaller, larger = classes
+    if max(classes) >= len(logits):
+        raise InputError(
+            f"straight_boundary parts the classes {smaller} and {larger}, and there are {len(logits) - 1} labels; "
+            "set it to false."
+        )
     values = logits.as_subclass(torch.Tensor)
     leans = torch.cat([_leans(slab, smaller, larger, axis) for slab in values.split(SLICES, axis + 1)])
     before = torch.cat([leans.new_zeros(1), leans.cumsum(0)])
@@ -72,4 +82,7 @@ def _leans(logits: torch.Tensor, smaller: int, larger: int, axis: int) -> torch.
         if other not in (smaller, larger):
             lean.masked_fill_(logits[other] >= higher, 0.0)
     others = [number for number in range(lean.ndim) if number != axis]
-    return lean.sum(others, dtype=torch.float64) if others else lean.double()
+    if not others:
+        return lean.cpu().double()
+    wide = torch.float32 if lean.device.type == "mps" else torch.float64  # which has no more
+    return lean.sum(others, dtype=wide).cpu().double()
