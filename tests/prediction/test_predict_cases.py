@@ -414,10 +414,7 @@ def test_weights_that_were_trained_otherwise_make_no_ensemble(weights, tmp_path)
     )
     with pytest.raises(InputError, match=message):
         Segmenter("hippocampus", tmp_path / "*" / "model.pt", "cpu")
-    for name, structure in (
-        ("a", {}),
-        ("b", {"network_def": {"kernel_size": 7}}),
-    ):  # of before, of now
+    for name, structure in (("a", {}), ("b", {"network_def": {"kernel_size": 7}})):
         run = {"command": [], "settings": {"labels": ["left", "right"], "spacing": [1.0, 1.0, 1.0], **structure}}
         (tmp_path / name / "run.json").write_text(json.dumps(run))
     assert Segmenter("hippocampus", tmp_path / "*" / "model.pt", "cpu").labels == ["left", "right"]
