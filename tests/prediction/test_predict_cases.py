@@ -769,7 +769,7 @@ def test_small_windows_cost_accuracy_so_the_whole_volume_is_used(hippocampus):
             label = np.asarray(nib.load(hippocampus / "labelsTr" / f"{name}.nii.gz").dataobj)
             mask = segmenter({"image": str(hippocampus / "imagesTr" / f"{name}.nii.gz")}).mask
             dice.append(np.mean([overlap(mask == value, label == value) for value in (1, 2)]))
-    assert np.mean(dice[:8]) > np.mean(dice[8:]) + 0.005
+    assert np.mean(dice[:8]) > np.mean(dice[8:]) + 0.01
 
 
 def overlap(one, other):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from ulite_monai.errors import InputError
 from ulite_monai.networks import Ensemble, ULite
+from ulite_monai.networks.ensemble import members_of
 from ulite_monai.runtime import engines
 from ulite_monai.runtime.engines import choose_engine, compile_network
 from ulite_monai.runtime.memory import UNKNOWN_NETWORK
@@ -65,6 +67,10 @@ def test_an_ensemble_is_fused_as_its_members_are(engine: str, caplog: pytest.Log
         assert (compiled.engine, compiled.precision) == (engine, "float32")
         assert compiled.voxels_at_once is not None  # as of U-Lite alone
         assert "fused U-Lite" in caplog.text
+        one = compile_network(members[0], "cpu", engine).bytes_per_voxel
+        assert compiled.bytes_per_voxel == math.ceil(one + (len(members_of(ensemble)) - 1) * one / 2)
+        getattr(compiled, "release_memory", lambda: None)()
+        assert difference(ensemble, compiled, 1, 1, 16, 12, 10) <= 1e-4
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])

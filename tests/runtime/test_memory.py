@@ -11,12 +11,13 @@ import psutil
 import pytest
 import torch
 
+from benchmarks.inference import shipped_options
 from tests.conftest import environment
 from ulite_monai.networks import Ensemble, ULite
 from ulite_monai.runtime.engines import compile_network
 from ulite_monai.runtime.memory import bytes_per_voxel, free_memory
 
-SHIPPED = {"features": (32, 32, 64, 64, 128, 128, 256), "strides": (1, 2) * 3, "stem_stride": 2}
+SHIPPED = shipped_options()
 # Runs an inferer once in a process that is warm, and prints its estimate and how far the memory rose, in bytes.
 MEASURE = """
 import gc, sys

@@ -31,13 +31,11 @@ class Ensemble(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits ``(batch, out_channels, *spatial)`` of images ``(batch, in_channels, *spatial)``."""
-        each: list[torch.Tensor] = []  # TorchScript takes neither a comprehension nor a slice of the members
-        for member in self.members:
-            each.append(member(x))
-        mean = each[0]
+        each = [member(x) for member in self.members]
+        total = each[0]
         for logits in each[1:]:
-            mean = mean + logits
-        return mean / len(each)
+            total = total + logits
+        return total / len(each)
 
 
 def members_of(network: nn.Module) -> list[nn.Module]:

@@ -90,7 +90,7 @@ def trained(network: nn.Module, ckpt: str | Path) -> nn.Module:
     members = [copy.deepcopy(network) for _ in files]
     for member, file in zip(members, files, strict=True):
         load_network(member, file)
-    return Ensemble(members).train(network.training)
+    return Ensemble(members)
 
 
 def initialize_weights(network: nn.Module, path: str | Path | None) -> None:

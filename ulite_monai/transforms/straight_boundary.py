@@ -81,8 +81,6 @@ def _leans(logits: torch.Tensor, smaller: int, larger: int, axis: int) -> torch.
     for other in range(len(logits)):
         if other not in (smaller, larger):
             lean.masked_fill_(logits[other] >= higher, 0.0)
-    others = [number for number in range(lean.ndim) if number != axis]
-    if not others:
-        return lean.cpu().double()
     wide = torch.float32 if lean.device.type == "mps" else torch.float64  # which has no more
-    return lean.sum(others, dtype=wide).cpu().double()
+    others = [number for number in range(lean.ndim + 1) if number != axis]
+    return lean.unsqueeze(-1).sum(others, dtype=wide).cpu().double()
