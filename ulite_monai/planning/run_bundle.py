@@ -1,0 +1,155 @@
+"""What a training leaves: a bundle of its own, which needs nothing of the one it ran from."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ulite_monai.errors import InputError
+from ulite_monai.io.atomic import atomic_path
+from ulite_monai.planning.json_text import write_json
+from ulite_monai.planning.ranges import training_ranges
+from ulite_monai.planning.run_card import run_card
+from ulite_monai.planning.run_configs import differing, load_configs, plain, run_configs
+from ulite_monai.planning.run_metadata import run_metadata, with_figures
+from ulite_monai.planning.running_config import running_parser
+from ulite_monai.training.checkpoints import LAST, CheckpointHandler
+from ulite_monai.training.data import case_digest, case_names
+from ulite_monai.training.distributed import is_first
+
+__all__ = ["RunBundle"]
+
+logger = logging.getLogger(__name__)
+
+# What may differ when a run is resumed: how long it goes on, and what it is validated with.
+MAY_CHANGE = ("epochs", "val_interval", "patience", "roi_size", "grow_windows", "overlap", "train")
+NOT_COPIED = ("sample.json",)  # of the source's configurations: those that name its own data
+
+
+class RunBundle:
+    """The bundle that a training writes: `configs/` at its start, `models/` while it runs, `docs/` at its end.
+
+    Where the weights go to another folder than the bundle's `models/`, as MONAI Label's stock app has it, nothing
+    but the split is written.
+
+    Args:
+        folder: the bundle's.
+        ckpt_dir: where the weights go.
+        bundle_root: the bundle that the training runs from.
+        training: data list of the training part.
+        validation: data list of the validation part.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        ckpt_dir: str | Path,
+        bundle_root: str | Path,
+        training: Sequence[Mapping[str, Any]],
+        validation: Sequence[Mapping[str, Any]],
+    ) -> None:
+        self.folder = Path(folder)
+        self.is_whole = Path(ckpt_dir) == self.folder / "models"
+        self.source = Path(bundle_root)
+        self.training = training
+        self.validation = validation
+
+    def write(self, resume: bool = False) -> None:
+        """Write what is known before the first epoch; a run that is resumed must be the one that is there.
+
+        Args:
+            resume: whether the training goes on from its last checkpoint.
+
+        Raises:
+            InputError: When the bundle that is there differs from this run in more than a resumption may change.
+        """
+        if not is_first():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        split = {"training": case_names(self.training), "validation": case_names(self.validation)}
+        if self.is_whole:
+            parser = running_parser()
+            configs = run_configs(parser, load_configs(self.source))
+            if resume:
+                self._require_same(configs["train.json"], split)
+            labels = [str(label) for label in parser.get_parsed_content("labels")]
+            self._write_bundle(configs, labels, int(parser.get_parsed_content("in_channels")))
+        write_json(self._docs / "split.json", split)
+        logger.info(
+            "training on %d cases, validating on %d; the bundle is %s.", *map(len, split.values()), self.folder
+        )
+
+    def finish(self, checkpoints: CheckpointHandler) -> None:
+        """Write what the training came to into the card and the metadata, and log the commands to go on with.
+
+        Args:
+            checkpoints: know the best epoch and its figures.
+        """
+        if not (is_first() and self.is_whole):
+            return
+        path = self.folder / "configs" / "metadata.json"
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        if checkpoints.best_epoch and self.validation:
+            of = f"{len(self.validation)} validation cases, which chose epoch {checkpoints.best_epoch}"
+            metadata = with_figures(metadata, of, checkpoints.best_figures)
+            write_json(path, metadata)
+        self._write_card(metadata)
+        logger.info("evaluate: ulite evaluate %s --dataset YOUR_LABELLED_VOLUMES -o EVALUATION", self.folder)
+        logger.info("use it: ulite predict --bundle %s -i YOUR_VOLUMES -o MASKS", self.folder)
+
+    @property
+    def _docs(self) -> Path:
+        return self.folder / "docs" if self.is_whole else self.folder
+
+    def _write_bundle(self, configs: Mapping[str, Mapping[str, Any]], labels: list[str], channels: int) -> None:
+        source = configs["metadata.json"]
+        volumes = len(source["network_data_format"]["inputs"]["image"]["spatial_shape"]) == 3
+        cases = case_digest(self.training, self.validation)
+        ranges = training_ranges(self.training) if volumes else {}
+        metadata = run_metadata(source, labels, channels, cases, ranges)
+        for name, content in {**configs, "metadata.json": metadata}.items():
+            if name not in NOT_COPIED:
+                write_json(self.folder / "configs" / name, content)
+        for name in ("configs/logging.conf", "LICENSE"):
+            if (self.source / name).is_file() and not (self.folder / name).exists():
+                shutil.copyfile(self.source / name, self.folder / name)
+        self._write_card(metadata)
+
+    def _write_card(self, metadata: Mapping[str, Any]) -> None:
+        train = json.loads((self.folder / "configs" / "train.json").read_text(encoding="utf-8"))
+        curve = self._docs / "curve.csv"
+        command = [Path(sys.argv[0]).name, *sys.argv[1:]]
+        with atomic_path(self._docs / "README.md") as temporary:
+            temporary.write_text(run_card(metadata, train, command, curve.is_file()), encoding="utf-8")
+
+    def _require_same(self, train: Mapping[str, Any], split: Mapping[str, Any]) -> None:
+        try:
+            former = json.loads((self.folder / "configs" / "train.json").read_text(encoding="utf-8"))
+            former_split = json.loads((self._docs / "split.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise InputError(
+                f"{self.folder}: holds no training to resume; give the --output_dir of the run."
+            ) from None
+        names = differing(former, plain(train), but=MAY_CHANGE)
+        if names:
+            found = "; ".join(f"{name} was {_short(former.get(name))}, now {_short(train.get(name))}" for name in names)
+            raise InputError(f"{self.folder / 'models' / LAST}: {found}. Give what the run was started with.")
+        if former_split != split:
+            raise InputError(
+                f"{self.folder / 'models' / LAST}: was trained on {_count(former_split)} cases, this is another split "
+                f"({_count(split)}); give the run's own data, --fold, --num_folds and --seed."
+            )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _count(split: Mapping[str, Any]) -> str:
+    return " + ".join(str(len(part)) for part in split.values())
