@@ -22,8 +22,9 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from nibabel.wrapstruct import WrapStructError
 
 from ulite_monai.errors import InputError
-from ulite_monai.io.finite import NonFinite, settle_nonfinite
-from ulite_monai.io.volume import Volume, spacing_of
+from ulite_monai.io.finite import NonFinite, settle_nonfinite, warn_of_lost_steps
+from ulite_monai.io.nifti_header import geometry_of
+from ulite_monai.io.volume import Volume, settle_affine, spacing_of
 
 __all__ = ["read_nifti"]
 
@@ -31,9 +32,8 @@ MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 # Deflate can't do better than 1032 bytes for one; a header that promises more is corrupt, and believing it could take
 # all the memory there is.
 BEST_COMPRESSION = 1032
-# Cosine between two axes above which ITK's reader finds "no orthonormal definition" (tried: 1e-4 opens, 3e-4 doesn't).
-SHEAR = 1e-4
 CHUNK = 1 << 20
+GZIP = b"\x1f\x8b"
 SURFACES = (".gii", ".gii.gz", ".surf", ".stl", ".vtk", ".ply", ".obj")
 BROKEN = (OSError, EOFError, zlib.error, ValueError, ImageFileError, HeaderDataError, WrapStructError, OverflowError)
 
@@ -65,7 +65,8 @@ def read_nifti(path: str | Path, on_nonfinite: NonFinite = "error") -> Volume:
     affine = _affine(path, image, warnings)
     array = _values(path, image).reshape(shape)
     array = settle_nonfinite(array, path, on_nonfinite, warnings)
-    header = image.header if isinstance(image.header, Nifti1Header) else None
+    warn_of_lost_steps(array, _slope(image), path, warnings)
+    header = geometry_of(image.header) if isinstance(image.header, Nifti1Header) else None
     return Volume(array, affine, path, header, warnings)
 
 
@@ -79,12 +80,24 @@ def _open(path: Path) -> SpatialImage:
     except FileNotFoundError as error:
         raise InputError(f"{path}: its other half is missing ({error}); keep .hdr and .img together.") from error
     except BROKEN as error:
-        raise InputError(f"{path}: can't be read as NIfTI ({_first_line(error)}); copy or export it again.") from error
+        raise InputError(f"{path}: can't be read as NIfTI ({_why(path, error)}.") from error
     if isinstance(image, nib.Cifti2Image):
         raise InputError(f"{path}: is CIFTI, values on a surface; give the volume that it was made from.")
     if not isinstance(image, nib.Nifti1Pair | nib.AnalyzeImage):
         raise InputError(f"{path}: is {type(image).__name__}, not NIfTI; convert it to .nii.gz first.")
     return image
+
+
+def _why(path: Path, error: BaseException) -> str:
+    """What nibabel says, and what to do about it."""
+    with path.open("rb") as file:
+        compressed = file.read(2) == GZIP
+    if compressed != path.name.lower().endswith(".gz"):
+        is_, has_ = ("", " doesn't") if compressed else ("n't", "")
+        return f"it is{is_} compressed by gzip, but its name{has_} end{'' if has_ else 's'} in .gz); rename it"
+    if "w2 should be positive" in str(error):
+        return "the quaternion of its qform is longer than 1); open it in 3D Slicer or ITK-SNAP and save it again"
+    return f"{_first_line(error)}); copy or export it again"
 
 
 @contextmanager
@@ -93,14 +106,20 @@ def _remarks_as_warnings(path: Path, warnings: list[str]) -> Iterator[None]:
 
     class Remarks(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            warnings.append(f"{path}: its header was mended: {record.getMessage()}.")
+            warnings.append(
+                f"{path}: its header was mended ({record.getMessage()}); other programs may place the volume elsewhere."
+            )
 
+    logger = imageglobals.logger
     with _NIBABELS_LOGGER:
-        printing, imageglobals.logger.handlers = imageglobals.logger.handlers, [Remarks()]
+        before = logger.handlers, logger.level, logger.propagate
+        logger.handlers, logger.propagate = [Remarks()], False
+        logger.setLevel(logging.WARNING)  # whatever the root logger's is
         try:
             yield
         finally:
-            imageglobals.logger.handlers = printing
+            logger.handlers, _, logger.propagate = before
+            logger.setLevel(before[1])
 
 
 _NIBABELS_LOGGER = threading.Lock()  # one for the whole process, and files are read in threads
@@ -130,6 +149,12 @@ def _check_size(path: Path, image: SpatialImage) -> None:
     data = _data_file(path, image)
     if not data.exists():
         raise InputError(f"{path}: its voxels in {data.name} are missing; keep .hdr and .img together.")
+    proxy: Any = image.dataobj
+    if getattr(image.header, "is_single", False) and proxy.offset < image.header.single_vox_offset:
+        raise InputError(
+            f"{path}: its header says that the voxels begin at byte {proxy.offset}, which is inside the header; "
+            "export it again."
+        )
     size = data.stat().st_size
     most = size * BEST_COMPRESSION if data.suffix.lower() in (".gz", ".bz2", ".zst") else size
     if needed > most:
@@ -142,10 +167,9 @@ def _check_size(path: Path, image: SpatialImage) -> None:
 def _values(path: Path, image: SpatialImage) -> np.ndarray:
     proxy: Any = image.dataobj
     layout = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
-    plain = (proxy.slope, proxy.inter) == (1, 0)
     try:
         with ImageOpener(str(_data_file(path, image))) as opener:
-            array = np.asanyarray(ArrayProxy(opener.fobj, layout, mmap=False), dtype=None if plain else np.float32)
+            array = np.asanyarray(ArrayProxy(opener.fobj, layout, mmap=False), dtype=None if _slope(image) is None else np.float32)
             while opener.read(CHUNK):  # a compressed stream is checked at its end only
                 pass
     except BROKEN as error:
@@ -155,6 +179,12 @@ def _values(path: Path, image: SpatialImage) -> np.ndarray:
     if array.dtype.itemsize > 8:
         array = array.astype(np.float64)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _slope(image: SpatialImage) -> float | None:
+    """By which stored values are multiplied; None where they are the values themselves."""
+    proxy: Any = image.dataobj
+    return None if (proxy.slope, proxy.inter) == (1, 0) else float(proxy.slope)
 
 
 def _data_file(path: Path, image: SpatialImage) -> Path:
@@ -168,10 +198,7 @@ def _affine(path: Path, image: SpatialImage, warnings: list[str]) -> np.ndarray:
         affine = np.asarray(image.affine, dtype=np.float64)
     else:
         affine = _nifti_affine(path, header, warnings)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        raise InputError(f"{path}: its affine {affine[:3].tolist()} can't place voxels; export it again.")
-    _warn_of_shear(path, affine, warnings)
-    return affine
+    return settle_affine(affine, path, warnings)
 
 
 def _nifti_affine(path: Path, header: Nifti1Header, warnings: list[str]) -> np.ndarray:
@@ -196,9 +223,10 @@ def _nifti_affine(path: Path, header: Nifti1Header, warnings: list[str]) -> np.n
 
 def _qform(header: Nifti1Header) -> np.ndarray | None:
     try:
-        return header.get_qform()
+        qform = header.get_qform()
     except (ValueError, HeaderDataError):
         return None
+    return qform if np.isfinite(qform).all() else None
 
 
 def _unit(header: Nifti1Header) -> str:
@@ -220,17 +248,6 @@ def _warn_of_disagreement(
         warnings.append(
             f"{path}: sform and qform disagree by up to {distance:.4g} mm; the sform was used, other programs may "
             "use the qform."
-        )
-
-
-def _warn_of_shear(path: Path, affine: np.ndarray, warnings: list[str]) -> None:
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
-    if cosine > SHEAR:
-        angle = np.degrees(np.arccos(min(cosine, 1.0)))
-        warnings.append(
-            f"{path}: its axes are sheared (two meet at {angle:.2f} degrees); the geometry is kept, but programs that "
-            "are built on ITK can't open it or use another geometry."
         )
 
 
