@@ -11,9 +11,9 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from PIL import Image
 
 from ulite_monai.io.cases import IMAGE_SUFFIXES, Case, case_items, find_labelled_cases
+from ulite_monai.io.images import open_image
 from ulite_monai.io.preflight import Finding, check_items
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import spacing_of
@@ -89,8 +89,8 @@ def _declared(dataset_dir: Path) -> int | None:
 
 def _read(case: Case) -> tuple[tuple[int, ...], tuple[float, ...], str, tuple[tuple[int, int], ...]]:
     if case.image[0].name.lower().endswith(IMAGE_SUFFIXES):
-        with Image.open(case.image[0]) as picture, Image.open(str(case.label)) as mask:
-            return picture.size, (), "", _label_voxels(np.asarray(mask))
+        picture, mask = open_image(case.image[0]), open_image(str(case.label))
+        return picture.size, (), "", _label_voxels(np.asarray(mask))
     image, label = read_reference(str(case.image[0])), read_reference(str(case.label))
     voxels = _label_voxels(label.array)
     axes = "".join(str(axis) for axis in nib.orientations.aff2axcodes(image.affine))

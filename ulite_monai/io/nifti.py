@@ -26,7 +26,7 @@ from ulite_monai.io.finite import NonFinite, settle_nonfinite, warn_of_lost_step
 from ulite_monai.io.nifti_header import geometry_of
 from ulite_monai.io.volume import Volume, settle_affine, spacing_of
 
-__all__ = ["read_nifti"]
+__all__ = ["read_nifti", "read_nifti_grid"]
 
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 # Deflate can't do better than 1032 bytes for one; a header that promises more is corrupt, and believing it could take
@@ -55,19 +55,29 @@ def read_nifti(path: str | Path, on_nonfinite: NonFinite = "error") -> Volume:
             geometry.
     """
     path = Path(path)
-    if path.name.lower().endswith(SURFACES):
-        raise InputError(f"{path}: is a surface, not a volume; give the volume that it was made from.")
     warnings: list[str] = []
-    with _remarks_as_warnings(path, warnings):
-        image = _open(path)
-    shape = _volume_shape(path, image)
-    _check_size(path, image)
-    affine = _affine(path, image, warnings)
+    image, shape, affine = _grid(path, warnings)
     array = _values(path, image).reshape(shape)
     array = settle_nonfinite(array, path, on_nonfinite, warnings)
     warn_of_lost_steps(array, _slope(image), path, warnings)
     header = geometry_of(image.header) if isinstance(image.header, Nifti1Header) else None
     return Volume(array, affine, path, header, warnings)
+
+
+def read_nifti_grid(path: str | Path) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine as `read_nifti` gives them, by the header alone."""
+    _, shape, affine = _grid(Path(path), [])
+    return shape, affine
+
+
+def _grid(path: Path, warnings: list[str]) -> tuple[SpatialImage, tuple[int, ...], np.ndarray]:
+    if path.name.lower().endswith(SURFACES):
+        raise InputError(f"{path}: is a surface, not a volume; give the volume that it was made from.")
+    with _remarks_as_warnings(path, warnings):
+        image = _open(path)
+    shape = _volume_shape(path, image)
+    _check_size(path, image)
+    return image, shape, _affine(path, image, warnings)
 
 
 def _open(path: Path) -> SpatialImage:

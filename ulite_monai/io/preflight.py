@@ -39,6 +39,7 @@ class _Loaded:
     path: str
     array: np.ndarray
     affine: np.ndarray
+    warnings: Sequence[str] = ()
     volume: Volume | None = None  # as it is stored
 
 
@@ -115,6 +116,7 @@ def _check_item(
     for other in channels[1:]:
         findings += _check_channel(case_id, channels[0], other)
     findings += _check_same_grid(case_id, channels[0], label)
+    findings += [Finding("warning", case_id, text) for text in label.warnings]
     values = np.unique(label.array)
     findings += _check_label(case_id, label.path, values, None if instances else num_labels)
     return findings, {int(value) for value in values}
@@ -145,12 +147,16 @@ def _load(path: str, colour: bool = True, on_nonfinite: NonFinite = "error", res
 
 def _load_image(file: Path, colour: bool) -> _Loaded:
     try:
-        array = settle_nonfinite(np.asarray(open_image(file)), file, "error", [])
+        warnings: list[str] = []
+        array = settle_nonfinite(np.asarray(open_image(file, warnings)), file, "error", warnings)
     except InputError as error:
         raise _Unreadable(str(error)) from None
     if array.ndim == 3 and not colour:
         raise _Unreadable(f"{file}: is a colour image of shape {array.shape}; a label must be grey, one value a pixel.")
-    return _Loaded(str(file), array[..., 0] if array.ndim == 3 else array, np.eye(4))  # the last axis is colour
+    if warnings and not colour:  # the reader of labels turns some of them
+        raise _Unreadable(f"{file}: is a label with an orientation tag; save it without the tag.")
+    array = array[..., 0] if array.ndim == 3 else array  # the last axis is colour
+    return _Loaded(str(file), array, np.eye(4), warnings)
 
 
 def _canonical(path: str, volume: Volume) -> _Loaded:
@@ -158,11 +164,11 @@ def _canonical(path: str, volume: Volume) -> _Loaded:
     orientation = nib.orientations.io_orientation(volume.affine)
     turned = nib.orientations.apply_orientation(volume.array, orientation)
     to_stored = nib.orientations.inv_ornt_aff(orientation, volume.array.shape)
-    return _Loaded(path, turned, volume.affine @ to_stored, volume)
+    return _Loaded(path, turned, volume.affine @ to_stored, volume.warnings, volume)
 
 
 def _check_image(case_id: str, image: _Loaded) -> list[Finding]:
-    findings = [Finding("warning", case_id, text) for text in (image.volume.warnings if image.volume else ())]
+    findings = [Finding("warning", case_id, text) for text in image.warnings]
     if image.array.min() == image.array.max():
         findings.append(Finding("warning", case_id, f"{image.path}: every voxel has the value {image.array.min()}."))
     return findings
@@ -200,7 +206,7 @@ def _check_same_grid(case_id: str, image: _Loaded, other: _Loaded) -> list[Findi
 def _check_label(case_id: str, path: str, values: np.ndarray, num_labels: int | None) -> list[Finding]:
     fractions = values[values != np.round(values)]
     if fractions.size:
-        return [Finding("error", case_id, f"{path}: label values must be whole numbers, found {fractions[0]:g}.")]
+        return [Finding("error", case_id, f"{path}: label values must be whole numbers, found {float(fractions[0])!r}.")]
     negative = [int(v) for v in values if v < 0]
     if negative:
         text = f"{path}: holds negative label values {negative[:8]}; use 0, 1, 2, ..."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ulite_monai.errors import InputError
+from ulite_monai.errors import InputError, reason
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.volume import Volume
 
@@ -36,6 +36,15 @@ def read_volume(path: str | Path, on_nonfinite: NonFinite = "error", resample_ti
         InputError: When there isn't exactly one readable volume.
     """
     path = Path(path).expanduser()
+    try:
+        return _read(path, on_nonfinite, resample_tilt)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a file provokes deep inside a library
+        raise InputError(f"{path}: can't be read ({reason(error)}); copy or export it again.") from error
+
+
+def _read(path: Path, on_nonfinite: NonFinite, resample_tilt: bool) -> Volume:
     name = path.name.lower()
     if path.is_dir():
         return _read_dicom(path, resample_tilt)
