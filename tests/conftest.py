@@ -57,7 +57,9 @@ OBLIQUE = nib.affines.from_matvec(
 ANISOTROPIC = np.array([[-1.4, 0, 0, 90], [0, 0, 2.3, -126], [0, 0.9, 0, -72], [0, 0, 0, 1]])
 
 
-def nifti(array: np.ndarray, sform=None, qform=None, codes=(1, 1), unit="mm", kind=nib.Nifti1Image, endian="<", **fields):
+def nifti(
+    array: np.ndarray, sform=None, qform=None, codes=(1, 1), unit="mm", kind=nib.Nifti1Image, endian="<", **fields
+):
     """A NIfTI image whose header holds these forms and fields as they are."""
     header = kind.header_class(endianness=endian)
     header.set_data_dtype(array.dtype.newbyteorder(endian))

@@ -204,9 +204,8 @@ def test_sheared_axes_are_warned_of(tmp_path, name):
 
 @pytest.mark.parametrize(("unit", "factor"), [("um", 1e-3), ("µm", 1e-3), ("cm", 10), ("mm", 1)])
 def test_the_unit_of_length_is_heeded(tmp_path, unit, factor):
-    in_space = nrrd(tmp_path / "a.nrrd", VALUES, "short", "(5,0,0) (0,6,0) (0,0,7)", f'space units: "{unit}" "{unit}" "{unit}"')
-    of_axes = nrrd(tmp_path / "b.nrrd", VALUES, "short", "(5,0,0) (0,6,0) (0,0,7)", f'units: "{unit}" "{unit}" "{unit}"')
-    paths = [in_space, of_axes]
+    units = f'units: "{unit}" "{unit}" "{unit}"'
+    paths = [nrrd(tmp_path / "a.nrrd", VALUES, "short", "(5,0,0) (0,6,0) (0,0,7)", f"space {units}")]
     if unit != "µm":
         paths.append(mha(tmp_path / "a.mha", "ElementSpacing = 5 6 7", "Offset = 10 20 30", f"DistanceUnits = {unit}"))
     for path in paths:
@@ -214,6 +213,11 @@ def test_the_unit_of_length_is_heeded(tmp_path, unit, factor):
         assert found.spacing == pytest.approx(np.array([5, 6, 7]) * factor)
         np.testing.assert_allclose(found.affine[:3, 3], np.array([-10, -20, 30]) * factor)
         assert any(f"gives positions in {unit}" in w for w in found.warnings) == (unit != "mm")
+    content = paths[0].read_bytes().replace(f"space {units}".encode(), units.encode())
+    content = content.replace(b"space origin: (10,20,30)\n", b"").replace(b"space: left-posterior-superior\n", b"")
+    content = content.replace(b"space directions: (5,0,0) (0,6,0) (0,0,7)", b"spacings: 5 6 7")
+    (tmp_path / "b.nrrd").write_bytes(content)
+    assert read_volume(tmp_path / "b.nrrd").spacing == pytest.approx(np.array([5, 6, 7]) * factor)
 
 
 def test_units_that_cant_be_heeded(tmp_path):

@@ -156,7 +156,9 @@ def segmented(tmp_path, name, label, *names):
     """A label as 3D Slicer writes it, its values 1, 2, ... called `names`."""
     from tests.io.test_itk_image import nrrd
 
-    fields = [f"Segment{n}_{field}" for n, name in enumerate(names) for field in (f"LabelValue:={n + 1}", f"Name:={name}")]
+    fields = [
+        f"Segment{n}_{field}" for n, name in enumerate(names) for field in (f"LabelValue:={n + 1}", f"Name:={name}")
+    ]
     return nrrd(tmp_path / f"{name}.seg.nrrd", label, "uchar", "(1,0,0) (0,-1,0) (0,0,1)", *fields)
 
 

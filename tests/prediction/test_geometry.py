@@ -108,3 +108,9 @@ def test_a_mask_of_another_format_lies_where_itk_sees_the_image_or_itk_refuses_i
         theirs = sitk.ReadImage(str(path)).TransformContinuousIndexToPhysicalPoint((19.0, 25.0, 11.0))
         ours = nib.load(mask).affine @ [19, 25, 11, 1]
         assert np.allclose(ours[:3] * [-1, -1, 1], theirs, atol=1e-4)
+
+
+def test_labels_above_255_are_kept(geometries, segmenter, monkeypatch):
+    monkeypatch.setattr(segmenter, "postprocessing", [lambda data: data | {"pred": data["image"] * 0 + 300}])
+    mask = segmenter({"image": str(geometries["sform"])}).mask
+    assert mask.dtype == np.uint16 and (mask == 300).all()

@@ -179,7 +179,9 @@ def _values(path: Path, image: SpatialImage) -> np.ndarray:
     layout = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
     try:
         with ImageOpener(str(_data_file(path, image))) as opener:
-            array = np.asanyarray(ArrayProxy(opener.fobj, layout, mmap=False), dtype=None if _slope(image) is None else np.float32)
+            array = np.asanyarray(
+                ArrayProxy(opener.fobj, layout, mmap=False), dtype=None if _slope(image) is None else np.float32
+            )
             while opener.read(CHUNK):  # a compressed stream is checked at its end only
                 pass
     except BROKEN as error:
@@ -207,11 +209,12 @@ def _affine(path: Path, image: SpatialImage, warnings: list[str]) -> np.ndarray:
         warnings.append(f"{path}: is Analyze 7.5, which doesn't say which side is left; check the sides.")
         affine = np.asarray(image.affine, dtype=np.float64)
     else:
-        affine = _nifti_affine(path, header, warnings)
+        affine = _nifti_affine(path, image, warnings)
     return settle_affine(affine, path, warnings)
 
 
-def _nifti_affine(path: Path, header: Nifti1Header, warnings: list[str]) -> np.ndarray:
+def _nifti_affine(path: Path, image: SpatialImage, warnings: list[str]) -> np.ndarray:
+    header = image.header
     sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
     if sform_code > 0:
         affine = header.get_sform()
@@ -219,6 +222,10 @@ def _nifti_affine(path: Path, header: Nifti1Header, warnings: list[str]) -> np.n
             _warn_of_disagreement(path, affine, _qform(header), header.get_data_shape(), warnings)
     elif qform_code > 0:
         affine = header.get_qform()
+        if _stored_qfac(image) not in (-1, 0, 1):
+            warnings.append(
+                f"{path}: its pixdim[0] is neither 1 nor -1, so other programs may mirror it; check the sides."
+            )
     else:
         affine = header.get_base_affine()
         warnings.append(f"{path}: sform and qform codes are both 0, so position and sides are a guess; check them.")
@@ -229,6 +236,13 @@ def _nifti_affine(path: Path, header: Nifti1Header, warnings: list[str]) -> np.n
             f"{path}: gives positions in {unit}s; they were taken as millimetres times {MILLIMETRES[unit]}."
         )
     return np.asarray(affine, dtype=np.float64)
+
+
+def _stored_qfac(image: SpatialImage) -> float:
+    """Before nibabel mends it, which it thinks nothing of."""
+    half = image.file_map.get("header", image.file_map["image"])
+    with ImageOpener(str(half.filename)) as opener:
+        return float(type(image.header).from_fileobj(opener, check=False)["pixdim"][0])
 
 
 def _qform(header: Nifti1Header) -> np.ndarray | None:

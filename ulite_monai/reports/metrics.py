@@ -95,9 +95,7 @@ def overlaps(found: np.ndarray, true: np.ndarray, classes: int) -> list[float]:
     return [one for one in dice if one is not None]
 
 
-def _one_label(
-    case_id: str, name: str, found: np.ndarray, true: np.ndarray, affine: np.ndarray | None
-) -> LabelMetrics:
+def _one_label(case_id: str, name: str, found: np.ndarray, true: np.ndarray, affine: np.ndarray | None) -> LabelMetrics:
     volumes = [None if affine is None else int(m.sum()) * voxel_volume(affine) / MM3_PER_ML for m in (found, true)]
     dice = overlap(found, true)
     if dice is None:
