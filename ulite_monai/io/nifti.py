@@ -160,7 +160,8 @@ def _check_size(path: Path, image: SpatialImage) -> None:
     if not data.exists():
         raise InputError(f"{path}: its voxels in {data.name} are missing; keep .hdr and .img together.")
     proxy: Any = image.dataobj
-    if getattr(image.header, "is_single", False) and proxy.offset < image.header.single_vox_offset:
+    header: Any = image.header
+    if getattr(header, "is_single", False) and proxy.offset < header.single_vox_offset:
         raise InputError(
             f"{path}: its header says that the voxels begin at byte {proxy.offset}, which is inside the header; "
             "export it again."
@@ -213,8 +214,8 @@ def _affine(path: Path, image: SpatialImage, warnings: list[str]) -> np.ndarray:
     return settle_affine(affine, path, warnings)
 
 
-def _nifti_affine(path: Path, image: SpatialImage, warnings: list[str]) -> np.ndarray:
-    header = image.header
+def _nifti_affine(path: Path, image: Any, warnings: list[str]) -> np.ndarray:
+    header: Nifti1Header = image.header
     sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
     if sform_code > 0:
         affine = header.get_sform()
@@ -238,7 +239,7 @@ def _nifti_affine(path: Path, image: SpatialImage, warnings: list[str]) -> np.nd
     return np.asarray(affine, dtype=np.float64)
 
 
-def _stored_qfac(image: SpatialImage) -> float:
+def _stored_qfac(image: Any) -> float:
     """Before nibabel mends it, which it thinks nothing of."""
     half = image.file_map.get("header", image.file_map["image"])
     with ImageOpener(str(half.filename)) as opener:

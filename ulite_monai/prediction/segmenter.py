@@ -53,7 +53,8 @@ class Segmentation:
     """What a bundle made of one case.
 
     Attributes:
-        mask: label map, uint8 (uint16 where labels exceed 255), on the input's grid: shape (i, j, k), or (x, y) of an image.
+        mask: label map, uint8 (uint16 where labels exceed 255), on the input's grid: shape (i, j, k), or (x, y) of an
+            image.
         probabilities: float32, (classes, *the mask's shape), on the same grid; None unless asked for.
         meta: what is known of the input: `affine` (4x4, voxel to RAS mm), `warnings`, the NIfTI geometry fields.
         inference: in words, whether the network ran in one pass or in windows of which size.
