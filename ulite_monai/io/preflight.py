@@ -222,9 +222,8 @@ def _check_same_grid(case_id: str, image: _Loaded, other: _Loaded) -> list[Findi
 def _check_label(case_id: str, path: str, values: np.ndarray, num_labels: int | None) -> list[Finding]:
     fractions = values[values != np.round(values)]
     if fractions.size:
-        return [
-            Finding("error", case_id, f"{path}: label values must be whole numbers, found {float(fractions[0])!r}.")
-        ]
+        text = f"{path}: label values must be whole numbers, found {float(fractions[0])!r}; round them."
+        return [Finding("error", case_id, text)]
     negative = [int(v) for v in values if v < 0]
     if negative:
         text = f"{path}: holds negative label values {negative[:8]}; use 0, 1, 2, ..."
