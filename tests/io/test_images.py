@@ -8,7 +8,7 @@ from monai.data import PILReader
 from PIL import Image
 
 from ulite_monai.errors import InputError
-from ulite_monai.io.images import as_rgb, open_image, read_rgb, write_mask
+from ulite_monai.io.images import as_rgb, has_deep_colours, open_image, read_rgb, write_mask
 from ulite_monai.io.inspect import inspect_path
 from ulite_monai.io.preflight import check_items
 
@@ -31,6 +31,8 @@ def test_colours_of_16_bits_keep_all_of_them(tmp_path, suffix, channels):
     assert np.array_equal(read_rgb(path).transpose(1, 0, 2), scaled(DEEP.astype(float)))
     reader = PILReader(converter=as_rgb)  # as the bundle does
     assert np.array_equal(reader.get_data(reader.read(str(path)))[0], read_rgb(path))
+    assert has_deep_colours(path)  # so that threads find ITK loaded
+    assert not has_deep_colours(tmp_path / "missing.png")
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

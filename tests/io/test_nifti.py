@@ -316,7 +316,7 @@ def test_voxels_that_begin_in_the_header_are_refused(tmp_path: Path, kind: type,
 def test_a_name_that_hides_how_a_file_is_compressed(tmp_path: Path, name: str, words: str) -> None:
     content = nib.Nifti1Image(VALUES, AFFINE).to_bytes()
     (tmp_path / name).write_bytes(gzip.compress(content) if name == "a.nii" else content)
-    with pytest.raises(InputError, match=rf"{name}: can't be read as NIfTI \({words}.*rename it\.$"):
+    with pytest.raises(InputError, match=rf"{name}: can't be read as NIfTI \({words}.*rename it, or copy it again\.$"):
         read_nifti(tmp_path / name)
 
 

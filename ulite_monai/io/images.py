@@ -18,7 +18,7 @@ from ulite_monai.io.finite import settle_nonfinite
 from ulite_monai.io.itk_image import load_itk
 from ulite_monai.io.replaceable import SOFTWARE, VOXELS, voxel_digest
 
-__all__ = ["as_rgb", "open_image", "read_rgb", "write_mask", "write_probability_pages"]
+__all__ = ["as_rgb", "has_deep_colours", "open_image", "read_rgb", "write_mask", "write_probability_pages"]
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def _as_stored(image: Image.Image, warnings: list[str]) -> Image.Image:
     if FILE in image.info:
         return image
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if image.format == "TIFF" else 1
-    if _has_deep_colours(image):  # of which Pillow keeps the upper half
+    if _is_deep(image):  # of which Pillow keeps the upper half
         if orientation != 1:  # ITK turns some of these in part
             raise InputError(f"{_name(image)}: has 16 bits a colour and an orientation tag; save it without the tag.")
         stored = _scaled(_colours(_name(image)))
@@ -90,8 +90,19 @@ def _as_stored(image: Image.Image, warnings: list[str]) -> Image.Image:
     return stored
 
 
-def _has_deep_colours(image: Image.Image) -> bool:
-    """Whether an image that isn't decoded yet has 16 bits a channel."""
+def has_deep_colours(path: str | Path) -> bool:
+    """Whether a file is an image of 16 bits a colour, which ITK reads; False for what isn't there or no image."""
+    if not str(path).lower().endswith((".png", ".tif", ".tiff")):
+        return False
+    try:
+        with Image.open(path) as image:
+            return _is_deep(image)
+    except Exception:  # whatever a damaged file provokes; its reader says it
+        return False
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether an image that isn't decoded yet has 16 bits a colour."""
     return any(";16" in str(tile[3]) and len(image.getbands()) > 1 for tile in getattr(image, "tile", ()))
 
 

@@ -103,8 +103,8 @@ def _why(path: Path, error: BaseException) -> str:
     with path.open("rb") as file:
         compressed = file.read(2) == GZIP
     if compressed != path.name.lower().endswith(".gz"):
-        is_, has_ = ("", " doesn't") if compressed else ("n't", "")
-        return f"it is{is_} compressed by gzip, but its name{has_} end{'' if has_ else 's'} in .gz); rename it"
+        told = "is compressed by gzip, but its name doesn't end" if compressed else "isn't gzip's, but its name ends"
+        return f"it {told} in .gz); rename it, or copy it again"
     if "w2 should be positive" in str(error):
         return "the quaternion of its qform is longer than 1); open it in 3D Slicer or ITK-SNAP and save it again"
     return f"{_first_line(error)}); copy or export it again"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ulite_monai.errors import InputError, reason
 from ulite_monai.io.finite import NonFinite
+from ulite_monai.io.images import has_deep_colours
 from ulite_monai.io.volume import Volume
 
 __all__ = ["load_readers", "read_volume"]
@@ -16,8 +17,8 @@ ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 
 
 def load_readers(paths: Iterable[str | Path]) -> None:
-    """Load what reading these volumes takes, before threads share it; see `ulite_monai.io.itk_image.load_itk`."""
-    if any(str(path).lower().endswith(ITK_SUFFIXES) for path in paths):
+    """Load what reading these files takes, before threads share it; see `ulite_monai.io.itk_image.load_itk`."""
+    if any(str(path).lower().endswith(ITK_SUFFIXES) or has_deep_colours(path) for path in paths):
         from ulite_monai.io.itk_image import load_itk
 
         load_itk()
