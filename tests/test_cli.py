@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ulite_monai
-from tests.conftest import environment, write_volume
+from tests.conftest import environment, run_bundle, write_volume
 from ulite_monai.cli import _setting
 
 COMMAND = [sys.executable, "-W", "ignore", "-c", "from ulite_monai.cli import main; main()"]
@@ -201,3 +201,44 @@ def test_export(weights, tmp_path):
     assert done.returncode == 0 and "net.ts" in done.stdout and (tmp_path / "net.ts").exists()
     done = ulite("export", "hippocampus", "--to", "onnx", "-o", "net.ts", "--ckpt", weights, cwd=tmp_path)
     assert done.returncode == 1 and "must end in .onnx" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_one_odd_file_never_loses_the_list(tmp_path):
+    from tests.io.test_itk_image import VALUES, nrrd
+
+    write_volume(tmp_path / "in" / "good.nii.gz", volume())
+    nrrd(tmp_path / "in" / "int64.nrrd", VALUES.astype(np.int64), "longlong")
+    (tmp_path / "in" / "bad.nrrd").write_bytes(b"NRRD0004\ntype: block\n")
+    done = ulite("inspect", "in", cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    verdicts = {line.split()[1]: line for line in done.stdout.splitlines() if line.startswith("│")}
+    assert [("usable" in verdicts[name]) for name in ("good", "int64", "bad")] == [True, True, False]
+
+
+def mended(path):
+    """A volume whose header nibabel mends: its first voxel size is negative."""
+    image = nib.Nifti1Image(volume(), np.eye(4))
+    image.set_qform(np.eye(4), 1)
+    image.set_sform(None, 0)
+    content = bytearray(image.to_bytes())
+    content[80:84] = np.float32(-1).tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.slow
+def test_every_command_tells_a_mended_header_once(bundle, weights, tmp_path):
+    path = mended(tmp_path / "data" / "imagesTr" / "a.nii")
+    write_volume(tmp_path / "data" / "labelsTr" / "a.nii.gz", np.ones((30, 34, 26), np.uint8))
+    config = str(bundle / "configs/inference.json")
+    run = ("run", "--bundle_root", str(bundle), "--config_file", config, "--ckpt", str(weights))
+    for done in (
+        ulite("predict", "-i", path, "-o", "out", "--ckpt", weights, cwd=tmp_path),
+        ulite("inspect", path, cwd=tmp_path),
+        ulite("check", "data", cwd=tmp_path),
+        run_bundle(*run, "--dataset_dir", str(path), "--output_dir", str(tmp_path / "by bundle"), cwd=tmp_path),
+    ):
+        assert done.returncode == 0, done.stderr
+        assert (done.stdout + done.stderr).count("pixdim[1,2,3] should be positive") == 1, done.stdout + done.stderr

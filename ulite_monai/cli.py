@@ -30,6 +30,7 @@ def main() -> None:
     gc.set_threshold(10_000)
     atexit.register(gc.freeze)
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    logging.getLogger("ulite_monai").setLevel(logging.WARNING)
     try:
         app()
     except Exception as error:

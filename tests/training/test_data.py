@@ -79,3 +79,10 @@ def test_classes_that_name_a_side_are_warned_of(caplog, labels, flip_axes, warne
 def test_images_of_another_kind_are_refused_at_once(image, labels, instances, words):
     with pytest.raises(InputError, match=words):
         require_usable([{"image": image, "label": "label", "case_id": "a"}], labels, instances)
+
+
+def test_what_a_reader_warns_of_is_logged_once_before_training(geometries, caplog):
+    item = {"image": str(geometries["microns"]), "label": str(geometries["sform"]), "case_id": "a"}
+    with pytest.raises(InputError, match="must be whole numbers"):  # the label is an image
+        require_usable([item], ["a"])
+    assert caplog.text.count("gives positions in microns") == 1

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from PIL import Image
 
 from ulite_monai.io.cases import IMAGE_SUFFIXES, Case, case_items, find_labelled_cases
+from ulite_monai.io.images import open_image
 from ulite_monai.io.preflight import Finding, check_items
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import spacing_of
@@ -63,7 +63,8 @@ def check_dataset(dataset_dir: str | Path, num_labels: int | None = None) -> Che
     """
     cases = find_labelled_cases(dataset_dir)
     declared = num_labels if num_labels is not None else _declared(Path(dataset_dir))
-    findings = check_items(case_items(cases), num_labels=declared or 0, instances=declared is None)
+    names = _names(Path(dataset_dir))
+    findings = check_items(case_items(cases), num_labels=declared or 0, instances=declared is None, names=names)
     broken = {f.case_id for f in findings if f.level == "error"}
     read = {case.id: _read(case) for case in cases if case.id not in broken}
     findings += _spacing_outliers(read) + _duplicates(cases)
@@ -87,10 +88,20 @@ def _declared(dataset_dir: Path) -> int | None:
     return len(labels) - 1 if isinstance(labels, dict) and labels else None
 
 
+def _names(dataset_dir: Path) -> dict[int, str]:
+    """The names of the label values in `dataset.json` (Decathlon's way, or nnU-Net's, the other way round)."""
+    path = dataset_dir / "dataset.json"
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    labels = content.get("labels") if isinstance(content, dict) else None
+    pairs = labels.items() if isinstance(labels, dict) else ()
+    either = [(a, b) if str(a).isdigit() else (b, a) for a, b in pairs]
+    return {int(value): str(name) for value, name in either if str(value).isdigit()}
+
+
 def _read(case: Case) -> tuple[tuple[int, ...], tuple[float, ...], str, tuple[tuple[int, int], ...]]:
     if case.image[0].name.lower().endswith(IMAGE_SUFFIXES):
-        with Image.open(case.image[0]) as picture, Image.open(str(case.label)) as mask:
-            return picture.size, (), "", _label_voxels(np.asarray(mask))
+        picture, mask = open_image(case.image[0]), open_image(str(case.label))
+        return picture.size, (), "", _label_voxels(np.asarray(mask))
     image, label = read_reference(str(case.image[0])), read_reference(str(case.label))
     voxels = _label_voxels(label.array)
     axes = "".join(str(axis) for axis in nib.orientations.aff2axcodes(image.affine))

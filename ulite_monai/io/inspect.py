@@ -88,5 +88,6 @@ def _inspect(case: Case) -> Inspected:
 
 
 def _inspect_image(case: Case) -> Inspected:
-    image = open_image(case.image[0])
-    return Inspected(case.id, "", f"{image.mode} image", image.size)
+    notes: list[str] = []
+    image = open_image(case.image[0], notes)
+    return Inspected(case.id, "", f"{image.mode} image", image.size, notes=tuple(notes))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ __all__ = ["Finding", "check_items", "corner_displacement"]
 
 WARN_DISPLACEMENT = 0.01
 MAX_DISPLACEMENT = 0.5
+UNNAMED = re.compile(r"segment[ _]?\d*", re.IGNORECASE)  # what 3D Slicer calls a segment that nobody named
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,16 @@ class _Loaded:
     path: str
     array: np.ndarray
     affine: np.ndarray
+    warnings: Sequence[str] = ()
     volume: Volume | None = None  # as it is stored
+
+
+@dataclass(frozen=True)
+class _Label:
+    case_id: str
+    path: str = ""
+    values: set[int] = field(default_factory=set)
+    segments: Mapping[int, str] = field(default_factory=dict)
 
 
 def check_items(
@@ -49,6 +60,7 @@ def check_items(
     channels: int | None = None,
     on_nonfinite: NonFinite = "error",
     resample_tilt: bool = False,
+    names: Mapping[int, str] | None = None,
 ) -> list[Finding]:
     """Check the images and labels of a data list.
 
@@ -59,21 +71,25 @@ def check_items(
         channels: files that each image must consist of; None for any number.
         on_nonfinite: what is done about NaN and infinite voxels of images; "replace" makes them a warning.
         resample_tilt: whether tilted DICOM series are resampled; else they are an error.
+        names: of the label values, with which those that 3D Slicer wrote into a label are compared; the values
+            without one must have the same name in all cases.
 
     Returns:
-        Findings in the order of the items; then one for each label value that no case holds, if all could be read.
+        Findings in the order of the items; then those about segments' names, and one for each label value that no
+        case holds, if all could be read.
     """
 
-    def check(item: dict[str, Any]) -> tuple[list[Finding], set[int]]:
+    def check(item: dict[str, Any]) -> tuple[list[Finding], _Label]:
         return _check_item(item, num_labels, instances, channels, on_nonfinite, resample_tilt)
 
     load_readers(path for item in items for path in (*_channels(item), item["label"]))
     with ThreadPoolExecutor(max_workers=2) as pool:
         checked = list(pool.map(check, items))
     findings = [finding for of_item, _ in checked for finding in of_item]
+    findings += _check_names((label for _, label in checked), names or {})
     if instances or any(finding.level == "error" for finding in findings):
         return findings
-    found = set().union(*(values for _, values in checked))
+    found = set().union(*(label.values for _, label in checked))
     missing = [value for value in range(1, num_labels + 1) if value not in found]
     return findings + [Finding("warning", "", f"no case holds the label value {value}.") for value in missing]
 
@@ -99,15 +115,15 @@ def _check_item(
     expected_channels: int | None,
     on_nonfinite: NonFinite,
     resample_tilt: bool,
-) -> tuple[list[Finding], set[int]]:
-    """Findings about a case, and the values of its label."""
+) -> tuple[list[Finding], _Label]:
+    """Findings about a case, and what its label holds."""
     images = _channels(item)
     case_id = str(item.get("case_id", Path(str(images[0])).name))
     try:
         channels = [_load(str(path), True, on_nonfinite, resample_tilt) for path in images]
         label = _load(str(item["label"]), colour=False)
     except _Unreadable as error:
-        return [Finding("error", case_id, str(error))], set()
+        return [Finding("error", case_id, str(error))], _Label(case_id)
     findings = [f for channel in channels for f in _check_image(case_id, channel)]
     if expected_channels is not None and len(images) != expected_channels:
         text = f"{images[0]}: the case has {len(images)} channels, but --in_channels is {expected_channels}."
@@ -115,9 +131,11 @@ def _check_item(
     for other in channels[1:]:
         findings += _check_channel(case_id, channels[0], other)
     findings += _check_same_grid(case_id, channels[0], label)
+    findings += [Finding("warning", case_id, text) for text in label.warnings]
     values = np.unique(label.array)
     findings += _check_label(case_id, label.path, values, None if instances else num_labels)
-    return findings, {int(value) for value in values}
+    segments = label.volume.segments if label.volume else {}
+    return findings, _Label(case_id, label.path, {int(value) for value in values}, segments)
 
 
 def _channels(item: dict[str, Any]) -> Sequence[str | Path]:
@@ -145,12 +163,16 @@ def _load(path: str, colour: bool = True, on_nonfinite: NonFinite = "error", res
 
 def _load_image(file: Path, colour: bool) -> _Loaded:
     try:
-        array = settle_nonfinite(np.asarray(open_image(file)), file, "error", [])
+        warnings: list[str] = []
+        array = settle_nonfinite(np.asarray(open_image(file, warnings)), file, "error", warnings)
     except InputError as error:
         raise _Unreadable(str(error)) from None
     if array.ndim == 3 and not colour:
         raise _Unreadable(f"{file}: is a colour image of shape {array.shape}; a label must be grey, one value a pixel.")
-    return _Loaded(str(file), array[..., 0] if array.ndim == 3 else array, np.eye(4))  # the last axis is colour
+    if warnings and not colour:  # the reader of labels turns some of them
+        raise _Unreadable(f"{file}: is a label with an orientation tag; save it without the tag.")
+    array = array[..., 0] if array.ndim == 3 else array  # the last axis is colour
+    return _Loaded(str(file), array, np.eye(4), warnings)
 
 
 def _canonical(path: str, volume: Volume) -> _Loaded:
@@ -158,11 +180,11 @@ def _canonical(path: str, volume: Volume) -> _Loaded:
     orientation = nib.orientations.io_orientation(volume.affine)
     turned = nib.orientations.apply_orientation(volume.array, orientation)
     to_stored = nib.orientations.inv_ornt_aff(orientation, volume.array.shape)
-    return _Loaded(path, turned, volume.affine @ to_stored, volume)
+    return _Loaded(path, turned, volume.affine @ to_stored, volume.warnings, volume)
 
 
 def _check_image(case_id: str, image: _Loaded) -> list[Finding]:
-    findings = [Finding("warning", case_id, text) for text in (image.volume.warnings if image.volume else ())]
+    findings = [Finding("warning", case_id, text) for text in image.warnings]
     if image.array.min() == image.array.max():
         findings.append(Finding("warning", case_id, f"{image.path}: every voxel has the value {image.array.min()}."))
     return findings
@@ -200,7 +222,8 @@ def _check_same_grid(case_id: str, image: _Loaded, other: _Loaded) -> list[Findi
 def _check_label(case_id: str, path: str, values: np.ndarray, num_labels: int | None) -> list[Finding]:
     fractions = values[values != np.round(values)]
     if fractions.size:
-        return [Finding("error", case_id, f"{path}: label values must be whole numbers, found {fractions[0]:g}.")]
+        text = f"{path}: label values must be whole numbers, found {float(fractions[0])!r}; round them."
+        return [Finding("error", case_id, text)]
     negative = [int(v) for v in values if v < 0]
     if negative:
         text = f"{path}: holds negative label values {negative[:8]}; use 0, 1, 2, ..."
@@ -218,3 +241,18 @@ def _check_label(case_id: str, path: str, values: np.ndarray, num_labels: int | 
     if not values.any():
         return [Finding("warning", case_id, f"{path}: is empty, no voxel is labelled.")]
     return []
+
+
+def _check_names(labels: Iterable[_Label], names: Mapping[int, str]) -> list[Finding]:
+    """Where the names that a file gives its values aren't those of the data set, or of the cases before."""
+    known = {value: (name, "in the data set") for value, name in names.items()}
+    findings = []
+    for label in labels:
+        for value, name in label.segments.items():
+            if UNNAMED.fullmatch(name.strip()):
+                continue
+            expected, where = known.setdefault(value, (name, f"in {label.path}"))
+            if name.strip().casefold() != expected.strip().casefold():
+                text = f"{label.path}: calls the value {value} {name!r}, which is {expected!r} {where}; compare both."
+                findings.append(Finding("warning", label.case_id, text))
+    return findings

@@ -120,6 +120,6 @@ def _write(mask: np.ndarray, volume: Volume, path: Path) -> None:
     if path.suffix == ".nrrd":
         from monailabel.transform.writer import write_itk
 
-        write_itk(mask, str(path), volume.affine, np.uint8, compress=True)
+        write_itk(mask, str(path), volume.affine, mask.dtype, compress=True)
     else:
         write_label_map(mask, volume, path)

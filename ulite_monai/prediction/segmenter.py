@@ -22,6 +22,7 @@ from torch import nn
 from ulite_monai.bundles import find_bundle
 from ulite_monai.errors import InputError, input_error, reason
 from ulite_monai.io.finite import NonFinite
+from ulite_monai.io.write_nifti import smallest_label_dtype
 from ulite_monai.prediction.algorithm import algorithm, is_own
 from ulite_monai.runtime.process import choose_device, is_true
 from ulite_monai.runtime.recorded import recorded_settings
@@ -52,7 +53,8 @@ class Segmentation:
     """What a bundle made of one case.
 
     Attributes:
-        mask: label map, uint8, on the input's grid: shape (i, j, k), or (x, y) of an image.
+        mask: label map, uint8 (uint16 where labels exceed 255), on the input's grid: shape (i, j, k), or (x, y) of an
+            image.
         probabilities: float32, (classes, *the mask's shape), on the same grid; None unless asked for.
         meta: what is known of the input: `affine` (4x4, voxel to RAS mm), `warnings`, the NIfTI geometry fields.
         inference: in words, whether the network ran in one pass or in windows of which size.
@@ -215,7 +217,8 @@ class Segmenter:
             if with_probabilities and isinstance(step, AsDiscreted):
                 probabilities = np.asarray(data["pred"].as_tensor().cpu(), dtype=np.float32)
             data = step(data)
-        mask = np.asarray(data["pred"][0].as_tensor().cpu()).astype(np.uint8)
+        mask = np.asarray(data["pred"][0].as_tensor().cpu())
+        mask = mask.astype(smallest_label_dtype(mask))
         return Segmentation(mask, data["pred"].meta, probabilities, inference)
 
     def _logits(self, image: torch.Tensor) -> torch.Tensor:

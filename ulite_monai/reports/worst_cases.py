@@ -12,6 +12,7 @@ import numpy as np
 from ulite_monai.io.cases import IMAGE_SUFFIXES
 from ulite_monai.io.images import read_rgb
 from ulite_monai.io.references import read_reference
+from ulite_monai.io.write_nifti import smallest_label_dtype
 from ulite_monai.reports.metrics import LabelMetrics
 from ulite_monai.reports.preview import write_preview
 
@@ -48,7 +49,7 @@ class WorstCases:
             reference: what is held to be right, of the mask's shape.
         """
         dice = statistics.fmean([row.dice for row in rows if row.dice is not None] or [1.0])
-        case = _Case(dice, rows[0].case_id, image, mask.astype(np.uint8), reference.astype(np.uint8))
+        case = _Case(dice, rows[0].case_id, image, *(m.astype(smallest_label_dtype(m)) for m in (mask, reference)))
         self.cases = sorted([*self.cases, case], key=lambda one: one.dice)[: self.count]
 
     def draw(self, folder: Path, labels: Sequence[str]) -> None:

@@ -92,7 +92,8 @@ def require_usable(
             raise InputError(
                 f"{path}: this bundle trains on {kinds[not instances]}; take another bundle or other data."
             )
-    findings = check_items(items, len(labels), instances, channels, on_nonfinite, resample_tilt)
+    names = dict(enumerate(labels, start=1))
+    findings = check_items(items, len(labels), instances, channels, on_nonfinite, resample_tilt, names)
     for finding in findings:
         if finding.level == "warning":
             logger.warning("warning: %s", finding.text)

@@ -7,7 +7,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import nibabel as nib
 import numpy as np
 import torch
 from monai.config import KeysCollection
@@ -18,10 +17,11 @@ from ulite_monai.errors import InputError
 from ulite_monai.io.cases import IMAGE_SUFFIXES, stem
 from ulite_monai.io.coding import coded_labels
 from ulite_monai.io.images import write_mask
+from ulite_monai.io.nifti_header import read_geometry
 from ulite_monai.io.references import referred_series
 from ulite_monai.io.replaceable import require_replaceable
-from ulite_monai.io.volume import Volume
-from ulite_monai.io.write_nifti import GEOMETRY_FIELDS, write_label_map
+from ulite_monai.io.volume import SAME_GRID, Volume
+from ulite_monai.io.write_nifti import write_label_map
 
 __all__ = ["SaveSegmentationd", "source_grid"]
 
@@ -64,11 +64,16 @@ class SaveSegmentationd(SaveImaged):
         self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Writes the masks in `data` and returns it unchanged; `case_id` in `data` names the file where given."""
+        """Writes the masks in `data` and returns it unchanged; `case_id` in `data` names the file where given.
+
+        What the reader of the image had to warn of is logged.
+        """
         for key in self.key_iterator(data):
             mask = data[key]
             if "filename_or_obj" not in getattr(mask, "meta", {}):
                 mask = MetaTensor(mask, meta=data[self.image_key].meta)
+            for warning in str(mask.meta.get("warnings", "")).splitlines():
+                logger.warning("warning: %s", warning)
             source = Path(str(mask.meta["filename_or_obj"]))
             path = self.output_dir / str(data.get("case_id") or stem(source))
             array = np.asarray(torch.as_tensor(mask[0]).cpu())
@@ -108,20 +113,18 @@ def source_grid(meta: Mapping[Any, Any]) -> Volume:
     """The grid that a MetaTensor was loaded on, as a Volume without values.
 
     Args:
-        meta: of a MetaTensor that `LoadVolumed` or MONAI's `LoadImaged` read.
+        meta: of a MetaTensor that `LoadVolumed` or MONAI's `LoadImaged` read; of the latter the affine alone counts.
     """
     shape = tuple(int(n) for n in np.asarray(meta["spatial_shape"]))
-    header = None
-    if all(name in meta for name in GEOMETRY_FIELDS):
-        header = nib.Nifti1Header()
-        for name in (*GEOMETRY_FIELDS, "pixdim"):
-            header[name] = np.asarray(meta[name])
+    header = read_geometry(meta["nifti_header"]) if "nifti_header" in meta else None
     affine = np.asarray(meta.get("original_affine", np.eye(4)), dtype=np.float64)  # a 2D image has none
     return Volume(np.broadcast_to(np.uint8(0), shape), affine, Path(str(meta["filename_or_obj"])), header)
 
 
 def _require_same_grid(array: np.ndarray, affine: np.ndarray, grid: Volume, path: Path) -> None:
-    if array.shape != grid.array.shape or not np.allclose(affine, grid.affine, atol=1e-4):
+    if array.shape != grid.array.shape or not np.allclose(
+        affine, grid.affine, rtol=0, atol=SAME_GRID * min(grid.spacing)
+    ):
         raise InputError(
             f"{path}: not written, the mask of shape {array.shape} isn't on the grid {grid.array.shape} of "
             f"{grid.source}; the bundle's post-processing must invert its preprocessing."
