@@ -1,5 +1,6 @@
 """What a resumption takes over and refuses, and which epochs count as validated."""
 
+import errno
 import math
 
 import pytest
@@ -23,7 +24,6 @@ class Run:
         average = AveragedWeights(self.network, 0.1)
         self.evaluator = Engine(lambda engine, batch: None)
         self.evaluator.state.metrics = {"dice": 0.0}
-        self.evaluator.state.metric_details = {"dice": torch.zeros(1, 1)}
         self.evaluator.state.key_metric_name = "dice"
         self.evaluator.state.epoch = 0
         self.rates = []
@@ -47,8 +47,7 @@ class Run:
         if value is not None:
             state = self.evaluator.state
             state.epoch = engine.state.epoch
-            state.metrics["dice"] = 0.0 if math.isnan(value) else value  # as MONAI's mean of no value is
-            state.metric_details["dice"] = torch.tensor([[value]])
+            state.metrics["dice"] = value
 
     def run(self, until=None):
         if until is not None:
@@ -81,6 +80,38 @@ def test_what_may_not_change_is_refused_and_named(tmp_path):
     with pytest.raises(InputError, match=r"fold was 1, now 0; spacing was \[1.0, 1.0, 2.0\], now \[1.0, 1.0, 1.0\]"):
         Run(tmp_path, 4, settings=other).checkpoints.resume()
     Run(tmp_path, 4, settings=settings | {"device": "cuda", "epochs": 4}).checkpoints.resume()
+
+
+def test_what_changes_the_last_bits_is_allowed_and_noted(tmp_path, caplog):
+    settings = {"threads": 2, "num_workers": 0, "device": "cpu"}
+    Run(tmp_path, 2, settings=settings).run(until=1)
+    Run(tmp_path, 2, settings=settings).checkpoints.resume()
+    assert not caplog.text
+    Run(tmp_path, 2, settings=settings | {"threads": 1, "num_workers": 3}).checkpoints.resume()
+    assert "num_workers was 0, now 3; threads was 2, now 1: the weights won't be those" in caplog.text
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_full_disk_leaves_both_files_as_they_were(tmp_path, monkeypatch, failing):
+    """Neither a model.pt without the last.ckpt to resume from, nor one of another epoch."""
+    Run(tmp_path, 2, dice=[0.5, 0.6]).run(until=1)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    resumed, save, calls = Run(tmp_path, 2, dice=[0.5, 0.6]), torch.save, []
+    resumed.checkpoints.resume()
+
+    def fill_the_disk(state, file):
+        save(state, file)
+        calls.append(file)
+        if len(calls) == failing:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fill_the_disk)
+    with pytest.raises(InputError, match=r"(model\.pt|last\.ckpt): can't be written: No space left on device"):
+        resumed.run()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before and before.keys() == {
+        "model.pt",
+        "last.ckpt",
+    }
 
 
 def test_a_run_replaces_no_other_unless_told(tmp_path):

@@ -9,9 +9,11 @@ from ulite_monai.training.record import case_digest, print_next_steps, record_ru
 from ulite_monai.training.reproducibility import SeedEachEpoch, StopAtNonFiniteLoss
 from ulite_monai.training.settings import require_settings
 from ulite_monai.training.sizes import cache_rate, foreground_share
+from ulite_monai.training.validation import CaseDice
 
 __all__ = [
     "AveragedWeights",
+    "CaseDice",
     "KeepBestAndLast",
     "MixedPrecisionInferer",
     "OnFirstRank",
