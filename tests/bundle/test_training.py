@@ -368,6 +368,7 @@ def test_two_processes_train_one_network(bundle, trained, tmp_path):
     watch = {
         "_target_": "tests.bundle.watch_ranks.WatchRanks",
         "network": "@network",
+        "validated": "$@average.model",
         "folder": str(tmp_path / "watched"),
     }
     overlay.write_text(json.dumps({"+train#handlers": [watch]}))
@@ -386,6 +387,10 @@ def test_two_processes_train_one_network(bundle, trained, tmp_path):
     # Running statistics are each process's own on a CPU, where PyTorch has no synchronised batch norm.
     first, second = ({n: t for n, t in rank["network"].items() if "running" not in n} for rank in ranks)
     assert equal(first, second)
+    # What is validated is one network, statistics and all, and the one that is saved.
+    assert equal(ranks[0]["validated"], ranks[1]["validated"])
+    averaged = state(tmp_path / "run" / "last.ckpt")["average"]
+    assert equal(ranks[1]["validated"], {n.removeprefix("module."): w for n, w in averaged.items() if "module." in n})
     assert done.stdout.count("epoch 2/2") == 1
     rank_without_a_batch = ("--batch_size", "3", "--output_dir", str(tmp_path / "large batch"))
     done = subprocess.run([*command, *rank_without_a_batch], cwd=tmp_path, env=environment(), capture_output=True)

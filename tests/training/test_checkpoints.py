@@ -1,6 +1,7 @@
 """What a resumption takes over and refuses, and which epochs count as validated."""
 
 import errno
+import functools
 import math
 
 import pytest
@@ -9,7 +10,7 @@ from ignite.engine import Engine, Events
 from monai.optimizers import WarmupCosineSchedule
 
 from ulite_monai.errors import InputError
-from ulite_monai.training import AveragedWeights, KeepBestAndLast
+from ulite_monai.training import AveragedWeights, KeepBestAndLast, require_writable, run_training
 
 STEPS = 10  # an epoch
 
@@ -142,3 +143,35 @@ def test_training_ends_at_a_validation_only(tmp_path):
     dice = [None, None, None, 0.5, None, None, None, 0.6, None, None, None, 0.55, None, None]
     run = Run(tmp_path, 14, dice=dice, patience=3).run()
     assert run.trainer.state.epoch == 12 and run.checkpoints.best_epoch == 8
+
+
+def test_ctrl_c_says_what_is_saved_and_how_to_go_on(tmp_path):
+    def interrupt(engine):
+        raise KeyboardInterrupt
+
+    run = Run(tmp_path, 3)
+    run.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=STEPS + 3), interrupt)
+    run.trainer.run = functools.partial(run.trainer.run, [None] * STEPS)
+    with pytest.raises(KeyboardInterrupt, match=rf"interrupted in epoch 2; {tmp_path} holds .* --resume True\."):
+        run_training(run.trainer, run.checkpoints)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 1
+    first = Run(tmp_path / "new", 3)
+    first.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=3), interrupt)
+    first.trainer.run = functools.partial(first.trainer.run, [None] * STEPS)
+    with pytest.raises(KeyboardInterrupt, match="nothing is saved: start again"):
+        run_training(first.trainer, first.checkpoints)
+
+
+def test_a_batch_of_one_voxel_is_told_in_a_sentence(tmp_path):
+    run = Run(tmp_path, 1)
+    run.trainer.add_event_handler(Events.STARTED, lambda engine: torch.nn.BatchNorm3d(2)(torch.ones(1, 2, 1, 1, 1)))
+    run.trainer.run = functools.partial(run.trainer.run, [None] * STEPS)
+    with pytest.raises(InputError, match="give --batch_size 2 or a larger --patch_size"):
+        run_training(run.trainer, run.checkpoints)
+
+
+def test_a_folder_that_cant_be_written_to_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file/run/writable: can't be written"):
+        require_writable(str(tmp_path / "made"), str(tmp_path / "file" / "run"))
+    assert list((tmp_path / "made").iterdir()) == []

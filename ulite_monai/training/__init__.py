@@ -7,6 +7,7 @@ from ulite_monai.training.mixed_precision import MixedPrecisionInferer
 from ulite_monai.training.progress import OnFirstRank, PrintEpochs, shared_handler
 from ulite_monai.training.record import case_digest, print_next_steps, record_run
 from ulite_monai.training.reproducibility import SeedEachEpoch, StopAtNonFiniteLoss
+from ulite_monai.training.run import require_writable, run_training
 from ulite_monai.training.settings import require_settings
 from ulite_monai.training.sizes import cache_rate, foreground_share
 from ulite_monai.training.validation import CaseDice
@@ -28,6 +29,8 @@ __all__ = [
     "record_run",
     "require_settings",
     "require_usable",
+    "require_writable",
+    "run_training",
     "shared_handler",
     "split",
     "warn_of_flipped_sides",

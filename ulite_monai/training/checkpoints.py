@@ -155,6 +155,12 @@ class KeepBestAndLast:
                 if file.exists():
                     file.replace(file.with_suffix(f".old{file.suffix}"))
 
+    def advice(self) -> str:
+        """How to go on with a training that was interrupted, in a clause."""
+        if not (self.folder / LAST).exists():
+            return "no epoch is complete, so nothing is saved: start again."
+        return f"{self.folder} holds what the complete ones came to: go on by the same command with --resume True."
+
     def resume(self) -> None:
         """Go on from `last.ckpt`: the next run of the trainer starts with the epoch after it.
 
