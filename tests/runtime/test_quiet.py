@@ -5,12 +5,12 @@ import sys
 
 NOISE = """
 import logging, warnings
-from ulite_monai.runtime.quiet import quiet_dependencies
+from ulite_monai.runtime.quiet import silence_noise
 logging.basicConfig(level=logging.INFO)
-quiet_dependencies()
+silence_noise()
 from monai.transforms import LoadImage
 LoadImage()
-warnings.warn("parsing config_file a.json: any `_target_` value in it is resolved")
+warnings.warn("parsing config_file a.json: any value is passed to Python `eval()`.")
 from ignite.engine import Engine
 try:
     Engine(lambda engine, batch: 1 / 0).run([1])

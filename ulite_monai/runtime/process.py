@@ -10,7 +10,7 @@ from monai.utils import set_determinism
 from ulite_monai.errors import InputError, tell_input_errors_in_one_line
 from ulite_monai.runtime.allocator import keep_freed_memory
 from ulite_monai.runtime.command_line import require_known_ids
-from ulite_monai.runtime.quiet import quiet_dependencies
+from ulite_monai.runtime.quiet import silence_noise
 
 __all__ = ["choose_device", "is_true", "prepare_process", "trains_faster_in_half"]
 
@@ -46,7 +46,7 @@ def trains_faster_in_half(device: torch.device | str) -> bool:
 
 
 def prepare_process(device: torch.device | str, seed: int) -> None:
-    """What comes before the rest of a run: one line for errors, none for noise, device, memory and seeds.
+    """What comes before the rest of a run: errors in one line, the device checked, memory kept, everything seeded.
 
     Args:
         device: what the run will compute on.
@@ -56,7 +56,7 @@ def prepare_process(device: torch.device | str, seed: int) -> None:
         InputError: When the device isn't there, or the command line gives an id that no configuration has.
     """
     tell_input_errors_in_one_line()
-    quiet_dependencies()
+    silence_noise()
     require_known_ids(sys.argv[1:])
     choose_device(str(device))
     keep_freed_memory()

@@ -1,25 +1,25 @@
-"""Lines that dependencies print each time and that nobody who reads them can act on."""
+"""Lines of MONAI's and Ignite's that no user can act on, by name."""
 
 from __future__ import annotations
 
 import logging
 import warnings
 
-__all__ = ["quiet_dependencies"]
+__all__ = ["silence_noise"]
 
-WARNINGS = (
-    "NvImgCodecPydicomReader: nvImageCodec decoder plugin did not register",  # MONAI, without NVIDIA's decoder
-    "parsing config_file",  # MONAI of any bundle's configuration; `--bundle` says that its code is run
+NOISE = (
+    "NvImgCodecPydicomReader: nvImageCodec decoder plugin did not register",  # its readers are made, not used
+    r"parsing config_file .*`eval\(\)`",  # README and help say that a bundle is code
 )
 LOGGERS = {
     "monai.data.nvimgcodec_pydicom_plugin": logging.ERROR,
-    "ignite.engine.engine": logging.CRITICAL,
+    "ignite.engine.engine": logging.CRITICAL,  # what ends a run is told by whoever ran it
 }
 
 
-def quiet_dependencies() -> None:
-    """Silence these lines, each by its name, for the rest of the process; all others stay."""
-    for message in WARNINGS:
+def silence_noise() -> None:
+    """From now on these lines aren't shown in this process; all others are."""
+    for message in NOISE:
         warnings.filterwarnings("ignore", message=message)
     for name, level in LOGGERS.items():
         logging.getLogger(name).setLevel(level)
