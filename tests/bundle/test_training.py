@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from tests.conftest import SMALL, ellipsoids, environment, read_json, run_bundle, write_volume
+from ulite_monai.errors import InputError
 from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
 
 
@@ -56,7 +57,7 @@ def test_what_a_run_leaves(trained):
     assert len(split["training"]) == 4 and len(split["validation"]) == 2
     assert not set(split["training"]) & set(split["validation"])
     settings = read_json(run / "run.json")["settings"]
-    assert settings["epochs"] == 2 and settings["seed"] == 0 and settings["labels"] == ["anterior", "posterior"]
+    assert settings["epochs"] == 2 and settings["seed"] == 0 and settings["labels"] == ["class_1", "class_2"]
     assert read_json(run / "run.json")["versions"]["monai"]
     assert all(isinstance(t, torch.Tensor) for t in state(run / "model.pt").values())
     last = state(run / "last.ckpt")
@@ -67,7 +68,7 @@ def test_what_a_run_leaves(trained):
 def test_what_a_run_prints(trained):
     folder, done = trained
     lines = [line.split(" ", 1)[-1] for line in done.stdout.splitlines()]
-    assert any(line.startswith("epoch 1/2: loss ") and "Dice anterior" in line for line in lines)
+    assert any(line.startswith("epoch 1/2: loss ") and "Dice class_1" in line for line in lines)
     assert sum(line.startswith("epoch ") for line in lines) == 2
     assert "--config_file" in lines[-2] and "evaluate.json" in lines[-2]
     assert str(folder / "the run" / "model.pt") in lines[-1] and "inference.json" in lines[-1]
@@ -102,8 +103,8 @@ def test_the_weights_need_no_settings_again(bundle, trained, tmp_path, caplog):
     assert segmenter.labels == ["a", "b"] and segmenter.settings["spacing"] == [2.0, 1.0, 1.0]
     assert segmenter.recorded["network_def#features"] == [8, 16, 16]
     assert "run.json" not in caplog.text
-    other = Segmenter("hippocampus", run / "model.pt", "cpu", overrides={"labels": ["c", "d"]})
-    assert other.labels == ["c", "d"] and "labels" not in other.recorded
+    with pytest.raises(InputError, match=r"trained for the labels \['a', 'b'\]"):
+        Segmenter("hippocampus", run / "model.pt", "cpu", overrides={"labels": ["c", "d"]})
     alone = tmp_path / "alone.pt"
     alone.write_bytes((run / "model.pt").read_bytes())
     typed = {"network_def#features": [8, 16, 16], "network_def#strides": 2, "spacing": [2.0, 1.0, 1.0]}

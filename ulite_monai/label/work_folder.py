@@ -14,6 +14,8 @@ from typing import Any
 from ulite_monai.bundles import BUNDLES, find_bundle
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_folder, atomic_path
+from ulite_monai.runtime.recorded import require_as_trained
+from ulite_monai.runtime.weights import weights_sha256
 
 __all__ = ["Model", "Result", "models_in", "prepare_app"]
 
@@ -70,8 +72,7 @@ class Model:
     @property
     def labels(self) -> dict[str, int]:
         """The classes without the background, and their label values."""
-        channels = self.metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-        return {name: int(value) for value, name in channels.items() if int(value) > 0}
+        return _labels(self.metadata)
 
     @property
     def spatial_dims(self) -> int:
@@ -147,9 +148,15 @@ class Model:
     def _note_version(self, file: Path, version: int) -> None:
         metadata = json.loads(file.read_text(encoding="utf-8"))
         metadata["version"] = f"{metadata['version']}+label.{version}"
+        metadata["weights_sha256"] = weights_sha256([self.weights(version)])
         verdict = self.results()[version].verdict
         metadata["changelog"] = {**metadata.get("changelog", {}), metadata["version"]: f"trained further: {verdict}"}
         file.write_text(json.dumps(metadata, indent=4) + "\n", encoding="utf-8")
+
+
+def _labels(metadata: dict[str, Any]) -> dict[str, int]:
+    channels = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
+    return {name: int(value) for value, name in channels.items() if int(value) > 0}
 
 
 def _part_by_no_plane(file: Path) -> None:
@@ -192,6 +199,8 @@ def _copied(app: Path, bundle: str) -> Model:
     for file in ("inference.json", "metadata.json"):
         if not (source / "configs" / file).is_file():
             raise InputError(f"{source}: has no configs/{file}, so it can't be served.")
+    labels = _labels(json.loads((source / "configs" / "metadata.json").read_text(encoding="utf-8")))
+    require_as_trained(source / "models" / "model.pt", {"labels": list(labels)})
     model = Model(app / "model" / (bundle if bundle in BUNDLES else source.name))
     origin = model.folder / "origin.txt"
     if not model.bundle.is_dir():
