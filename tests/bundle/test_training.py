@@ -182,6 +182,55 @@ def test_killed_in_mid_epoch_and_resumed_ends_bit_equal(bundle, trained, tmp_pat
 
 
 @pytest.mark.slow
+def test_ctrl_c_is_one_line_that_says_how_to_go_on(bundle, trained, tmp_path):
+    folder, _ = trained
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--bundle_root", str(bundle)]
+    command += ["--config_file", str(bundle / "configs/train.json"), "--dataset_dir", str(folder / "my data")]
+    command += ["--output_dir", str(run), "--num_folds", "3", "--epochs", "300", *SMALL]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 300
+    while not (run / "last.ckpt").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGINT
+    (line,) = [line for line in errors.splitlines() if not line.startswith("parsing config_file")]
+    assert line.startswith("interrupted in epoch ") and line.endswith("with --resume True.") and str(run) in line
+    assert {path.name for path in run.iterdir()} >= {"model.pt", "last.ckpt"}
+    assert not list(run.glob(".partial*"))
+
+
+@pytest.mark.slow
+def test_names_of_the_data_set_and_a_contradiction(bundle, make_dataset, tmp_path):
+    """`dataset.json` names the lobes: no flips, no plane, and the evaluation asks for no names again."""
+    dataset = make_dataset()
+    labels = {"0": "background", "1": "left lobe", "2": "right lobe"}
+    (dataset / "dataset.json").write_text(json.dumps({"labels": labels, "file_ending": ".nii.gz"}))
+    done = train(bundle, dataset, tmp_path / "run", "--epochs", "1")
+    settings = read_json(tmp_path / "run" / "run.json")["settings"]
+    assert settings["labels"] == ["left lobe", "right lobe"] and settings["flip_axes"] == []
+    assert "doesn't flip left and right" in done.stdout and "Dice left lobe" in done.stdout
+    typed = ("--epochs", "1", "--labels", "['anterior','posterior']")
+    done = train(bundle, dataset, tmp_path / "other", *typed, check=False)
+    assert done.returncode == 1 and "['left lobe', 'right lobe']" in last_line(done) and "anterior" in last_line(done)
+    done = train(bundle, dataset, tmp_path / "other", "--epochs", "1", "--flip_axes", "[0]", check=False)
+    assert done.returncode == 1 and "would flip left and right" in last_line(done)
+    weights = ("--ckpt", str(tmp_path / "run" / "model.pt"), *SMALL[4:])
+    start = ("run", "--bundle_root", str(bundle), "--config_file")
+    both = str([str(bundle / "configs" / name) for name in ("train.json", "evaluate.json")])
+    evaluate = (*start, both, "--dataset_dir", str(dataset), "--num_folds", "3", *weights)
+    run_bundle(*evaluate, "--output_dir", str(tmp_path / "evaluation"), cwd=tmp_path)
+    assert list(read_json(tmp_path / "evaluation" / "summary.json")["labels"]) == ["left lobe", "right lobe"]
+    done = run_bundle(*evaluate, "--labels", "['a','b']", cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "left lobe" in last_line(done) and "['a', 'b']" in last_line(done)
+    infer = (*start, str(bundle / "configs/inference.json"), "--dataset_dir", str(dataset / "imagesTr"), *weights)
+    done = run_bundle(*infer, "--output_dir", str(tmp_path / "masks"), cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "was trained for the labels ['left lobe', 'right lobe']" in last_line(done)
+    assert not (tmp_path / "masks").exists()
+
+
+@pytest.mark.slow
 def test_all_cases_train_and_the_last_averaged_weights_stay(bundle, trained, tmp_path):
     folder, _ = trained
     train(bundle, folder / "my data", tmp_path / "all", "--epochs", "2", "--fold", "all")

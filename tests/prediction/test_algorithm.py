@@ -27,7 +27,10 @@ def test_the_metadata_of_an_output(bundle, tmp_path):
 
 def test_own_weights_are_known_by_what_they_are_not_by_their_place(bundle, tmp_path):
     own = bundle / "models" / "model.pt"
-    assert read_json(bundle / "configs" / "metadata.json")["weights_sha256"] == hashlib.sha256(own.read_bytes()).hexdigest()
+    assert (
+        read_json(bundle / "configs" / "metadata.json")["weights_sha256"]
+        == hashlib.sha256(own.read_bytes()).hexdigest()
+    )
     copy = tmp_path / "copy"
     shutil.copytree(bundle / "configs", copy / "configs")
     (copy / "models").mkdir()

@@ -89,7 +89,7 @@ def test_names_are_the_data_sets_in_the_bundles_spelling(make_dataset):
         content = {"labels": {"background": 0, **{name: n for n, name in enumerate(declared, 1)}}}
         (dataset / "dataset.json").write_text(json.dumps(content))
         assert class_names(str(dataset), items, own) == (names or declared)
-    with pytest.raises(InputError, match="left lobe.*anterior"):
+    with pytest.raises(InputError, match=r"left lobe.*anterior"):
         require_names_of_data(own, str(dataset))
 
 

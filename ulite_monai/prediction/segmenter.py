@@ -253,6 +253,6 @@ def _read_metadata(configs: Path) -> dict[str, Any]:
         if not (configs / name).is_file():
             raise InputError(f"{configs.parent}: has no configs/{name}, so it can't segment.")
     try:
-        return json.loads((configs / "metadata.json").read_text(encoding="utf-8"))
+        return json.loads((configs / "metadata.json").read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{configs / 'metadata.json'}: is not valid JSON ({error}).") from None

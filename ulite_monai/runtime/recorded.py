@@ -48,7 +48,7 @@ def recorded_settings(ckpt: str | Path) -> dict[str, Any]:
         configuration would evaluate. Empty where there is no record.
     """
     try:
-        run = json.loads((Path(ckpt).parent / "run.json").read_text(encoding="utf-8"))
+        run = json.loads((Path(ckpt).parent / "run.json").read_text(encoding="utf-8-sig"))
         settings: Mapping[str, Any] = run["settings"]
         found = {name: settings[name] for name in INFERENCE_IDS if name in settings}
         found |= _of_network(run["command"])
@@ -88,7 +88,7 @@ def require_as_trained(ckpt: str | Path, given: Mapping[str, Any]) -> None:
         if "labels" in given and "labels" in recorded and not same_names(recorded["labels"], given["labels"]):
             raise InputError(
                 f"{file}: was trained for the labels {recorded['labels']}, as run.json beside it says, and labels are "
-                f"{list(given['labels'])} here; give --labels \"{recorded['labels']}\", or another --ckpt."
+                f'{list(given["labels"])} here; give --labels "{recorded["labels"]}", or another --ckpt.'
             )
         for name in given.keys() & recorded.keys() - {"labels"}:
             if _as_lists(given[name]) != _as_lists(recorded[name]):

@@ -78,6 +78,7 @@ def require_usable(
     channels: int | None = None,
     on_nonfinite: NonFinite = "error",
     resample_tilt: bool = False,
+    patch: Sequence[float] | None = None,
 ) -> None:
     """Check every case before training starts; warnings are logged.
 
@@ -85,7 +86,7 @@ def require_usable(
         items: data list with `image` and `label` paths.
         labels: names of the classes, in the order of the label values 1, 2, ...
         instances: whether these are 2D images, whose label values number objects of one class.
-        channels, on_nonfinite, resample_tilt: as `ulite_monai.io.preflight.check_items` takes them.
+        channels, on_nonfinite, resample_tilt, patch: as `ulite_monai.io.preflight.check_items` takes them.
 
     Raises:
         InputError: When the images aren't of the bundle's kind; else one line for each case that can't be trained on.
@@ -101,7 +102,7 @@ def require_usable(
             raise InputError(
                 f"{path}: this bundle trains on {kinds[not instances]}; take another bundle or other data."
             )
-    findings = check_items(items, len(labels), instances, channels, on_nonfinite, resample_tilt)
+    findings = check_items(items, len(labels), instances, channels, on_nonfinite, resample_tilt, patch)
     for finding in findings:
         if finding.level == "warning":
             logger.warning("warning: %s", finding.text)

@@ -83,7 +83,7 @@ def print_next_steps(bundle_root: str | Path, settings: Mapping[str, Any]) -> No
     evaluate = [*start, "--config_file", pair, "--dataset_dir", str(settings["dataset_dir"]), *weights]
     use = [*start, "--config_file", str(configs / "inference.json"), "--dataset_dir", "YOUR_VOLUMES", *weights]
     files = (configs / name for name in ("train.json", "inference.json"))
-    own_train, own_inference = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    own_train, own_inference = (json.loads(file.read_text(encoding="utf-8-sig")) for file in files)
     shipped = own_train | {name: own_inference[name] for name in INFERENCE_IDS if name in own_inference}
     changed = {name: value for name, value in settings.items() if name in shipped and shipped[name] != value}
     network = network_options(sys.argv)

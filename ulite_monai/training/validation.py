@@ -42,4 +42,3 @@ class CaseDice(CumulativeIterationMetric):
         A class that no case holds is left out; NaN where none is held.
         """
         return torch.as_tensor(self.get_buffer()).nanmean(dim=0).nanmean()
-

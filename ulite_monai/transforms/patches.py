@@ -14,7 +14,9 @@ from scipy.ndimage import find_objects, maximum_filter1d
 
 __all__ = ["PatchStartsd", "RandPatchd"]
 
-CORE = 0.7  # of a patch, along each axis; a voxel at a face of its volume is in (1 + CORE) / 2 as many patches as others
+CORE = (
+    0.7  # of a patch, along each axis; a voxel at a face of its volume is in (1 + CORE) / 2 as many patches as others
+)
 MOST_STARTS = 10_000  # of a class in a case, drawn at random
 
 
@@ -103,7 +105,7 @@ class RandPatchd(Randomizable, MapTransform):
         end = start + self.patch_size + 2 * self.around
         crop = SpatialCrop(roi_start=np.clip(start, 0, shape), roi_end=np.clip(end, 0, shape))
         outside = zip(np.maximum(0, -start), np.maximum(0, end - shape), strict=True)
-        pad = Pad(to_pad=[(0, 0), *((int(before), int(after)) for before, after in outside)])
+        pad = Pad(to_pad=[(0, 0), *((int(b), int(a)) for b, a in outside)])  # type: ignore[arg-type]
         for key in self.key_iterator(cut):
             cut[key] = pad(crop(cut[key]))
         return cut
