@@ -740,9 +740,12 @@ def test_flips_at_test_time_are_those_of_training(root):
     """Flipping the hippocampus front to back swaps its labels' places: a network that never saw it gives nonsense."""
     for bundle in ("bundle", "examples/nuclei_bundle"):
         train, inference = (
-            json.loads((root / bundle / "configs" / f"{name}.json").read_text()) for name in ("train", "inference")
+            ConfigParser(json.loads((root / bundle / "configs" / f"{name}.json").read_text())).get_parsed_content(
+                "flip_axes"
+            )
+            for name in ("train", "inference")
         )
-        assert train["flip_axes"] == inference["flip_axes"]
+        assert train == inference
 
 
 @pytest.mark.slow
@@ -817,13 +820,25 @@ def test_the_shipped_weights_dont_care_about_scale_and_type(hippocampus, dice_of
 
 @pytest.mark.slow
 def test_the_shipped_weights_part_the_hippocampus_by_a_coronal_plane(bundle, hippocampus, tmp_path):
-    """Other weights, or these with straight_boundary false, where they see it; both find the same hippocampus."""
+    """Other weights, or these with straight_boundary false, where they see it; both find the same hippocampus.
+
+    Which weights they are is said by their bytes: a copy of them, or of the bundle, gives the same masks.
+    """
     image = {"image": str(hippocampus / "imagesTr" / "hippocampus_298.nii.gz")}
-    others = shutil.copy(bundle / "models" / "model.pt", tmp_path / "others.pt")
-    straight, free, theirs = (
-        Segmenter("hippocampus", ckpt, "cpu", overrides=ids)(image).mask
-        for ckpt, ids in ((None, {}), (None, {"straight_boundary": False}), (others, {}))
+    own = bundle / "models" / "model.pt"
+    others = tmp_path / "others.pt"
+    torch.save(torch.load(own, weights_only=True), others)  # the same tensors, in a file of other bytes
+    straight, free, theirs, copied, of_copy = (
+        Segmenter(name, ckpt, "cpu", overrides=ids)(image).mask
+        for name, ckpt, ids in (
+            ("hippocampus", None, {}),
+            ("hippocampus", None, {"straight_boundary": False}),
+            ("hippocampus", others, {}),
+            ("hippocampus", shutil.copy(own, tmp_path / "copied.pt"), {}),
+            (shutil.copytree(bundle, tmp_path / "copy", ignore=shutil.ignore_patterns("runs")), None, {}),
+        )
     )
+    assert np.array_equal(straight, copied) and np.array_equal(straight, of_copy)
     anterior, posterior = ((straight == value).any((0, 2)).nonzero()[0] for value in (1, 2))
     assert posterior.max() < anterior.min()
     assert np.array_equal(free, theirs) and (free[:, anterior.min() :] == 2).any()
@@ -846,6 +861,21 @@ def test_the_shipped_weights_dont_care_about_orientation(hippocampus, dice_of_sh
         for letters in itertools.product(*axes):
             turn = nib.orientations.ornt_transform(stored_as, nib.orientations.axcodes2ornt(letters))
             assert np.array_equal(dice_of_shipped("hippocampus_298", source.as_reoriented(turn)), reference)
+
+
+def test_weights_put_into_a_copy_of_a_bundle_bring_their_record(bundle, weights, tmp_path, caplog):
+    """With it, names and windows are those that they were trained with; without it, a warning says what is assumed."""
+    copy = shutil.copytree(bundle, tmp_path / "copy", ignore=shutil.ignore_patterns("runs"))
+    shutil.copyfile(weights, copy / "models" / "model.pt")
+    assumed = Segmenter(copy, device="cpu")
+    assert assumed.labels == ["anterior", "posterior"] and not assumed.settings["straight_boundary"]
+    assert "no run.json beside it says what it was trained for" in caplog.text
+    settings = {"labels": ["lobe a", "lobe b"], "roi_size": [40, 40, 40], "grow_windows": False}
+    (copy / "models" / "run.json").write_text(json.dumps({"settings": settings, "command": []}))
+    segmenter = Segmenter(copy, device="cpu")
+    assert segmenter.labels == ["lobe a", "lobe b"] and not segmenter.settings["straight_boundary"]
+    assert segmenter.settings["roi_size"] == [40, 40, 40] and segmenter.settings["grow_windows"] is False
+    assert segmenter.algorithm[0] == "U-Lite, weights of the user"
 
 
 def test_weights_without_a_record_are_warned_of(weights, caplog):

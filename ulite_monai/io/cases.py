@@ -190,7 +190,7 @@ def _labels_by_stem(folder: Path) -> dict[str, Path]:
 def _lists_cases(datalist: Path) -> bool:
     """Whether a dataset.json lists its training cases, as Decathlon's does and nnU-Net v2's doesn't."""
     try:
-        content = json.loads(datalist.read_text(encoding="utf-8"))
+        content = json.loads(datalist.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError):
         return True  # its reader says what is wrong with it
     return not isinstance(content, dict) or "training" in content or not (datalist.parent / "imagesTr").is_dir()
@@ -256,7 +256,7 @@ def _join_channels(root: Path, files: list[Path], whole: Container[str], everywh
 
 def _from_datalist(path: Path, keys: tuple[str, ...] = ("testing", "validation", "training")) -> list[Case]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: is not valid JSON ({error}).") from None
     if isinstance(content, dict):

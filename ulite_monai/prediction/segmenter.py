@@ -25,7 +25,7 @@ from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.write_nifti import smallest_label_dtype
 from ulite_monai.prediction.algorithm import algorithm, is_own
 from ulite_monai.runtime.process import choose_device, is_true
-from ulite_monai.runtime.recorded import recorded_settings
+from ulite_monai.runtime.recorded import recorded_settings, require_as_trained
 from ulite_monai.runtime.weights import checkpoint_files, load_network, weights_sha256
 from ulite_monai.transforms import LabelsOnInputGridd, LoadVolumed
 
@@ -72,8 +72,9 @@ class Segmenter:
     Args:
         bundle: a shipped bundle's name, or a path. Its configuration is code: name only bundles that you trust.
         ckpt: the weights, or a pattern such as `folds/*/model.pt` for the ensemble of several; None for the bundle's
-            own. What their training recorded beside them (`run.json`: labels, spacing, windows, the network's options)
-            is taken for what `overrides` doesn't say; without a record, the log warns of what is taken for granted.
+            own. Of weights that the bundle's values don't describe (see `is_own`), what their training recorded beside
+            them (`run.json`: labels, spacing, windows, the network's options) is taken for what `overrides` doesn't
+            say; without a record, the log warns of what is taken for granted.
         device: "auto" for a GPU where there is one, or a device's name.
         tta: average the logits over the flips of the image (test-time augmentation), along the configuration's
             `flip_axes` alone: a network that never saw a flip in training fails on it.
@@ -89,7 +90,7 @@ class Segmenter:
         settings: the configuration's values of what `SETTINGS` names, as far as it has them.
 
     Raises:
-        InputError: When the bundle, its weights or the device can't be used.
+        InputError: When the bundle, its weights or the device can't be used, or labels aren't those trained for.
     """
 
     def __init__(
@@ -110,7 +111,12 @@ class Segmenter:
             if name.partition("#")[0] not in parser.get():
                 raise InputError(f"{configs / 'inference.json'}: has no id {name!r}; see its first lines for those.")
         self.overrides = dict(overrides or {})
-        recorded = {} if ckpt is None else _recorded_by_all(checkpoint_files(ckpt))
+        # A bundle's values describe its own weights, a training's record those that were put in their place.
+        files = checkpoint_files(configs.parent / "models" / "model.pt" if ckpt is None else ckpt)
+        self.own_weights = is_own(configs.parent, files)
+        recorded = {} if self.own_weights else _recorded_by_all(files)
+        if "labels" in self.overrides:
+            require_as_trained(files[0], {"labels": self.overrides["labels"]} if recorded else {})
         missing = {name: value for name, value in recorded.items() if name not in self.overrides}
         self.recorded = {name: value for name, value in missing.items() if name.partition("#")[0] in parser.get()}
         # As a path, not as text, which a configuration might evaluate.
@@ -126,7 +132,6 @@ class Segmenter:
             if told is None:
                 raise InputError(f"{configs / 'inference.json'}: {reason(error)}; check the ids given.") from error
             raise told from error
-        self.own_weights = ckpt is None or is_own(configs.parent, self.ckpts)
         if not self.own_weights and not recorded and "labels" not in self.overrides:
             logger.warning(
                 "%s: no run.json beside it says what it was trained for; labels %s, spacing %s, and windows are the "
@@ -251,6 +256,6 @@ def _read_metadata(configs: Path) -> dict[str, Any]:
         if not (configs / name).is_file():
             raise InputError(f"{configs.parent}: has no configs/{name}, so it can't segment.")
     try:
-        return json.loads((configs / "metadata.json").read_text(encoding="utf-8"))
+        return json.loads((configs / "metadata.json").read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{configs / 'metadata.json'}: is not valid JSON ({error}).") from None

@@ -10,6 +10,7 @@ from monai.utils import set_determinism
 from ulite_monai.errors import InputError, tell_input_errors_in_one_line
 from ulite_monai.runtime.allocator import keep_freed_memory
 from ulite_monai.runtime.command_line import require_known_ids
+from ulite_monai.runtime.quiet import silence_noise
 
 __all__ = ["choose_device", "is_true", "prepare_process", "trains_faster_in_half"]
 
@@ -55,6 +56,7 @@ def prepare_process(device: torch.device | str, seed: int) -> None:
         InputError: When the device isn't there, or the command line gives an id that no configuration has.
     """
     tell_input_errors_in_one_line()
+    silence_noise()
     require_known_ids(sys.argv[1:])
     choose_device(str(device))
     keep_freed_memory()
