@@ -173,6 +173,17 @@ class UliteApp(MONAILabelApp):
         if name not in self._infers:
             raise _unknown("model", name, self._infers)
 
+    def require_one_file(self, session: str) -> None:
+        """Check that a session, if there is such a one, is of one file, which can be sent back.
+
+        Raises:
+            InputError: When it is of several.
+        """
+        require_plain_name(session)
+        found = self.sessions().get_session(session, update_ts=False) if self.sessions() is not None else None
+        if found is not None and not Path(found.image).is_file():
+            raise InputError(f"the session {session} is of several files, which aren't sent back.")
+
     def require_trainable(self, name: str | None, request: dict[str, Any]) -> None:
         """Check that a training can start.
 

@@ -14,6 +14,7 @@ import pydantic
 import requests
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
+from monailabel.config import settings
 from monailabel.endpoints import datastore, infer
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException, MONAILabelException
 
@@ -39,6 +40,9 @@ class Refusing(Protocol):
 
     def require_model(self, name: str) -> None:
         """Raises when there is no such model to segment with."""
+
+    def require_one_file(self, session: str) -> None:
+        """Raises when a session is of several files."""
 
     def require_trainable(self, name: str | None, request: dict[str, Any]) -> None:
         """Raises when there is no such model to train (None for any), no label yet, or an option is wrong."""
@@ -68,6 +72,7 @@ def guard(
     api.add_exception_handler(HTTPException, _http_error)
     for endpoints in (datastore, infer):  # form fields that they take for objects unseen
         endpoints.json = SimpleNamespace(loads=_json_object, dumps=json.dumps)  # type: ignore[attr-defined]
+    infer.binary_to_image = _no_scribbles
     api.middleware_stack = None  # MONAI Label starts its app after the server; what was added counts from now on
 
     async def refuse_or_answer(request: Request, answer: Answer) -> Response:
@@ -106,7 +111,7 @@ def _require_origin(request: Request, origins: Collection[str]) -> None:
 
 def _require_straight_path(request: Request) -> None:
     path = request.scope.get("raw_path", request.url.path.encode()).decode("latin-1")
-    for _ in range(3):  # programs behind this one decode again
+    for _ in range(4):  # programs behind this one decode again
         if "\\" in path or any(part in (".", "..") for part in re.split("[/;]", path)) or not path.isprintable():
             raise HTTPException(400, "the path must not have segments of dots, backslashes or control characters.")
         path = unquote(path)
@@ -115,7 +120,8 @@ def _require_straight_path(request: Request) -> None:
 async def _require_possible(request: Request, app: Refusing) -> None:
     if request.query_params.get("run_sync", "false").lower() not in ("false", "0", "off", "no", "f", "n", ""):
         raise HTTPException(422, "run_sync isn't offered; start it without, and ask by GET how it goes.")
-    match (request.method, *request.url.path.strip("/").split("/")):
+    path = request.url.path.removeprefix(settings.MONAI_LABEL_API_STR)
+    match (request.method, *path.strip("/").split("/")):
         case ("POST", "train", *rest):
             app.require_trainable(rest[0] if rest else None, await _body(request))
         case ("POST", "batch", "infer", model):
@@ -126,10 +132,12 @@ async def _require_possible(request: Request, app: Refusing) -> None:
             allowed = {"GET": RETRIEVED, "POST": STORED}.get(method)
             if not app.studies.startswith(("http://", "https://")):
                 raise HTTPException(404, "there is no PACS: this server's studies are a folder.")
-            if allowed is None or not allowed.fullmatch(request.url.path):
+            if allowed is None or not allowed.fullmatch(path):
                 raise HTTPException(403, "only the PACS's DICOMweb is served: studies, series, instances, and storing.")
         case ("POST", "infer", "wsi" | "wsi_v2", *_):
             raise HTTPException(404, "whole-slide images aren't segmented here; send an image to /infer/MODEL.")
+        case ("GET", "session", name) if request.query_params.get("image"):
+            app.require_one_file(name)
         case ("POST", "scoring", *_):
             raise HTTPException(404, "there is no scoring method.")
         case ("POST", "reload"):
@@ -151,6 +159,10 @@ def _json_object(text: str | bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise HTTPException(400, f"a JSON object of options is needed, got {found!r:.80}.")
     return found
+
+
+def _no_scribbles(image: str, label: str) -> None:
+    raise InputError("the models segment without scribbles: leave the form field label out.")
 
 
 def _no_number(text: str) -> None:
