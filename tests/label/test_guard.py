@@ -119,7 +119,7 @@ def test_a_session_ends_with_the_server_at_the_latest(label_python, cases, tmp_p
         ("good", None, {"label_info": [{"name": "liver", "idx": 1}]}, 422, "has a segment 'liver'"),
         ("good", None, {"label_info": {"liver": 1}}, 422, "label_info must be a list"),
         ("good", None, [1], 400, "a JSON object of options is needed"),
-        ("good", None, {"note": float("nan")}, 400, "NaN is no number of JSON"),
+        ("good", None, {"note": float("nan")}, 400, "what must be JSON isn't"),
         ("good", None, {}, 200, ""),
     ],
 )

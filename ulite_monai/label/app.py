@@ -19,7 +19,7 @@ from monailabel.tasks.activelearning.random import Random
 from monailabel.utils.async_tasks.utils import background_executors, stop_background_task
 from monailabel.utils.sessions import Sessions
 
-from ulite_monai.errors import InputError
+from ulite_monai.errors import InputError, input_error
 from ulite_monai.label.batch_task import SegmentAll
 from ulite_monai.label.datastores import FolderDatastore, PacsDatastore, require_plain_name
 from ulite_monai.label.dicom_seg import name_segments_by_value
@@ -142,11 +142,19 @@ class UliteApp(MONAILabelApp):
             InputError: When the image can't be segmented.
         """
         self.require_model(request.get("model"))
-        store, image = datastore or self.datastore(), str(request["image"])
+        store, image = datastore or self.datastore(), str(request["image"] or "")
+        if not image:
+            raise ImageNotFoundException("no image is named; a session's has ended with it.")
         uploaded = self._is_upload(image)
         path = image if uploaded else store.known_path(image)
         modality = "" if uploaded else store.get_image_info(image).get("Modality", "")
-        file, result = self._infers[request["model"]]({**request, "image": path, "modality": modality})
+        try:
+            file, result = self._infers[request["model"]]({**request, "image": path, "modality": modality})
+        except Exception as error:  # MONAI wraps what a file provokes
+            told = input_error(error)
+            if told is None:
+                raise
+            raise InputError(str(told).replace(path, "the upload") if uploaded else str(told)) from error
         label, tag = file, request.get("label_tag") or DefaultLabelTag.ORIGINAL
         if request.get("save_label") and not uploaded:
             segments = [{"name": name, "idx": value} for name, value in result["label_names"].items()]

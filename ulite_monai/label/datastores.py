@@ -108,6 +108,10 @@ class _Careful:
             raise InputError(str(error).replace(str(label_filename), f"the label of {image_id}")) from None
         return super().save_label(image_id, label_filename, label_tag, label_info, *rest)  # type: ignore[misc]
 
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        segments_of(info)
+        super().update_label_info(label_id, label_tag, info)  # type: ignore[misc]
+
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         if not self.datalist():  # type: ignore[attr-defined]
             raise ImageNotFoundException("there are no labels yet: save one with the tag final.")

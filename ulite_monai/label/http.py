@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -27,6 +28,8 @@ __all__ = ["LOCAL", "guard"]
 
 LOCAL = ("127.0.0.1", "localhost", "::1")  # what a browser may call this machine
 NAMES = ("image", "id", "label", "tag", "session_id")
+TEXTS = ("model", "strategy", "image", "label_tag", "gpus", "device")  # what options of these names must be
+CHECK_SUM = re.compile(r"((SHA256|SHA512|MD5):)?[0-9a-fA-F]*")
 # The routes of DICOMweb, as they follow its root; what else a PACS serves there isn't for viewers.
 RETRIEVED = re.compile(r"/proxy/dicom/((wado|qido)/)?(studies|series|instances)(/[\w.,-]+)*/?", re.ASCII)
 STORED = re.compile(r"/proxy/dicom/(stow/)?studies(/[\d.]+)?/?", re.ASCII)
@@ -69,6 +72,9 @@ def guard(
     api.add_exception_handler(MONAILabelException, _answers(404))  # elsewhere: "there is no such ..."
     api.add_exception_handler(json.JSONDecodeError, _answers(400))
     api.add_exception_handler(requests.RequestException, _answers(502))
+    api.add_exception_handler(OverflowError, _answers(422))
+    api.add_exception_handler(OSError, _not_a_file)
+    api.add_exception_handler(ValueError, _not_a_file)
     api.add_exception_handler(HTTPException, _http_error)
     for endpoints in (datastore, infer):  # form fields that they take for objects unseen
         endpoints.json = SimpleNamespace(loads=_json_object, dumps=json.dumps)  # type: ignore[attr-defined]
@@ -83,6 +89,8 @@ def guard(
             for name in NAMES:
                 for value in filter(None, request.query_params.getlist(name)):
                     require_plain_name(value)
+            if not CHECK_SUM.fullmatch(request.query_params.get("check_sum", "")):
+                raise InputError("check_sum must be hexadecimal, after SHA256:, SHA512: or MD5:.")
             await _require_possible(request, app)
         except HTTPException as error:
             return _sentence(error.status_code, error.detail)
@@ -123,9 +131,12 @@ async def _require_possible(request: Request, app: Refusing) -> None:
     path = request.url.path.removeprefix(settings.MONAI_LABEL_API_STR)
     match (request.method, *path.strip("/").split("/")):
         case ("POST", "train", *rest):
-            app.require_trainable(rest[0] if rest else None, await _body(request))
+            body = await _body(request)
+            app.require_trainable(body.get("model") or (rest[0] if rest else None), body)
         case ("POST", "batch", "infer", model):
-            app.require_model(model)
+            app.require_model((await _body(request)).get("model") or model)
+        case ("POST", "activelearning", *_):
+            await _body(request)
         case ("PUT" | "DELETE", "model", *_):
             raise HTTPException(405, "weights aren't replaced over HTTP; they change by training (POST /train/MODEL).")
         case (method, "proxy", *_):
@@ -152,12 +163,15 @@ async def _body(request: Request) -> dict[str, Any]:
 
 def _json_object(text: str | bytes) -> dict[str, Any]:
     try:
-        found = json.loads(text, parse_constant=_no_number)
-        json.dumps(found, ensure_ascii=False).encode()
+        found = json.loads(text)
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()  # what couldn't be sent back isn't taken
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"what must be JSON isn't ({error}).") from None
     if not isinstance(found, dict):
         raise HTTPException(400, f"a JSON object of options is needed, got {found!r:.80}.")
+    for name in TEXTS:
+        if not isinstance(found.get(name, ""), str | None):
+            raise HTTPException(422, f"{name} must be a text, got {found[name]!r:.80}.")
     return found
 
 
@@ -165,15 +179,19 @@ def _no_scribbles(image: str, label: str) -> None:
     raise InputError("the models segment without scribbles: leave the form field label out.")
 
 
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number of JSON")
-
-
 def _answers(status: int) -> Callable[[Request, Exception], Response]:
     def answer(request: Request, error: Exception) -> Response:
         return _sentence(status, error.msg if isinstance(error, MONAILabelException) else reason(error))
 
     return answer
+
+
+def _not_a_file(request: Request, error: Exception) -> Response:
+    """What the names of uploaded files provoke; anything else is a fault of the server."""
+    too_odd = isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL)
+    if too_odd or isinstance(error, UnicodeError) or "null byte" in str(error):
+        return _sentence(422, "a name in the request can't be a file's: it is too long, or has odd characters.")
+    raise error
 
 
 def _http_error(request: Request, error: Exception) -> Response:
