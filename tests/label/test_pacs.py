@@ -233,6 +233,24 @@ def test_a_viewer_reads_the_pacs_through_the_server(server, orthanc, series):
         assert answer.status_code == 200 and answer.json(), path
 
 
+def test_a_viewer_stores_its_segmentation_through_the_server(server, orthanc, series, tmp_path):
+    """What OHIF's own export of a DICOM SEG sends."""
+    seg = saved(server.infer(series[5][0], "dicom_seg", label_info=SEGMENTS), tmp_path / "seg.dcm")
+    before = set(instances(orthanc, "SEG"))
+    body = b"--x\r\nContent-Type: application/dicom\r\n\r\n" + seg.read_bytes() + b"\r\n--x--\r\n"
+    headers = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=x', "Origin": server.url}
+    answer = server.post("/proxy/dicom/wado/studies", data=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    (uid,) = set(instances(orthanc, "SEG")) - before
+    time.sleep(3)  # the server asks again
+    counts = server.get("/info/").json()["datastore"]
+    assert counts == {"total": 6, "completed": 1, "label_tags": {"final": 1}}
+    (found,) = requests.post(f"{orthanc}/tools/lookup", data=uid, timeout=60).json()
+    requests.delete(f"{orthanc}/series/{found['ID']}", timeout=60)
+    time.sleep(3)
+    assert server.get("/info/").json()["datastore"]["completed"] == 0
+
+
 def test_the_next_sample_is_a_series(server, series):
     uids = {uid for uid, _ in series}
     for strategy in ("first", "random", "uncertainty"):

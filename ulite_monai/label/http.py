@@ -30,9 +30,9 @@ LOCAL = ("127.0.0.1", "localhost", "::1")  # what a browser may call this machin
 NAMES = ("image", "id", "label", "tag", "session_id")
 TEXTS = ("model", "strategy", "image", "label_tag", "gpus", "device")  # what options of these names must be
 CHECK_SUM = re.compile(r"((SHA256|SHA512|MD5):)?[0-9a-fA-F]*")
-# The routes of DICOMweb, as they follow its root; what else a PACS serves there isn't for viewers.
+# The routes of DICOMweb, as they follow its root; what else a PACS serves there isn't for viewers. OHIF stores by wado.
 RETRIEVED = re.compile(r"/proxy/dicom/((wado|qido)/)?(studies|series|instances)(/[\w.,-]+)*/?", re.ASCII)
-STORED = re.compile(r"/proxy/dicom/(stow/)?studies(/[\d.]+)?/?", re.ASCII)
+STORED = re.compile(r"/proxy/dicom/((stow|wado)/)?studies(/[\d.]+)?/?", re.ASCII)
 Answer = Callable[[Request], Awaitable[Response]]
 
 
