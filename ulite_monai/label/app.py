@@ -80,6 +80,7 @@ class UliteApp(MONAILabelApp):
             wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
             stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
         )
+        client.set_http_retry_params(max_attempts=2)  # a person waits for the answer
         cache = Path(settings.MONAI_LABEL_DICOMWEB_CACHE_PATH or Path(self.app_dir) / "dicom")
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         cache.chmod(0o700)  # it holds patients' images
