@@ -231,6 +231,9 @@ def serve(
     allow_origin: Annotated[
         list[str] | None, typer.Option(help="Another web page that may use the server, as http://HOST:PORT.")
     ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Another name or address by which the server may be called; repeatable.")
+    ] = None,
     print_app: Annotated[
         bool, typer.Option("--print-app", help="Only make the app's folder and print it, for monailabel start_server.")
     ] = False,
@@ -252,4 +255,4 @@ def serve(
     elif studies is None:
         raise InputError("--studies is missing: give a folder of images, or a PACS's DICOMweb as http://HOST/PATH.")
     else:
-        start(bundle or ["hippocampus"], studies, work, host, port, device, allow_origin or [])
+        start(bundle or ["hippocampus"], studies, work, host, port, device, allow_origin or [], allow_host or [])
