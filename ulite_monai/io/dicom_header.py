@@ -15,7 +15,7 @@ from ulite_monai.io.dicom_series import Slice
 from ulite_monai.io.dicom_values import comparable, numbers, text, value, whole
 from ulite_monai.io.extras import require
 
-__all__ = ["MARKS", "Header", "NotAnImage", "read_header", "read_marks"]
+__all__ = ["MARKS", "Header", "NotAnImage", "finder", "read_header", "read_marks"]
 
 PREAMBLE = 128
 STARTS_WITHOUT_PREAMBLE = (b"\x08\x00", b"\x02\x00")  # group 0008 or 0002, little endian
@@ -133,21 +133,23 @@ def _slices(file: Path, dataset: Any, pixels: Pixels) -> tuple[Slice, ...]:
     if not groups:
         if pixels.frames > 1:
             flaw = flaw or f"it has {pixels.frames} frames in one file and no position for each"
-        return (_slice(file, dataset, pixels, 0, flaw, lambda name: value(dataset, name)),)
+        return (_slice(file, dataset, pixels, 0, flaw, finder(dataset, 0)),)
     if len(groups) != pixels.frames:
         flaw = flaw or f"it has {pixels.frames} frames but positions for {len(groups)}"
-    shared = _shared(dataset)
-    return tuple(
-        _slice(file, dataset, pixels, number, flaw, _finder(group, shared)) for number, group in enumerate(groups)
-    )
+    return tuple(_slice(file, dataset, pixels, number, flaw, finder(dataset, number)) for number in range(len(groups)))
 
 
 def _shared(dataset: Any) -> Any:
     return next(iter(value(dataset, "SharedFunctionalGroupsSequence") or []), None)
 
 
-def _finder(group: Any, shared: Any) -> Callable[[str], Any]:
-    return lambda name: _of_frame(group, shared, GEOMETRY[name], name)
+def finder(dataset: Any, frame: int) -> Callable[[str], Any]:
+    """What finds an attribute of GEOMETRY for a frame, counted from 0, of a file of one frame or of many."""
+    groups = list(value(dataset, "PerFrameFunctionalGroupsSequence") or [])
+    if not groups:
+        return lambda name: value(dataset, name)
+    shared = _shared(dataset)
+    return lambda name: _of_frame(groups[frame], shared, GEOMETRY[name], name)
 
 
 def _flaw(dataset: Any) -> str | None:

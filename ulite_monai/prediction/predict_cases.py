@@ -195,6 +195,8 @@ def _predict_case(
             require_fitting(case, segmenter.takes_volumes, segmenter.channels)
             if options.format == "dicom-seg" and case.series is None and not is_image(case):
                 raise Refused("a DICOM SEG needs a DICOM series; write NIfTI with --format nifti.")
+            if "dicom-seg" in paths:
+                _require_encodable(case, segmenter)
             _segment(case, paths, segmenter, options, result)
     except Refused as refusal:
         result.status, result.message = "refused", str(refusal)
@@ -305,6 +307,16 @@ def _segment(
         else:
             write_preview(volume.array, found.mask, volume.affine, segmenter.labels, path, case.id)
         result.outputs.append(str(path))
+
+
+def _require_encodable(case: Case, segmenter: Segmenter) -> None:
+    from ulite_monai.io.dicom_seg import require_encodable
+
+    assert case.series is not None
+    try:
+        require_encodable(case.series, coded_labels(segmenter.metadata, segmenter.labels), *segmenter.algorithm)
+    except InputError as error:
+        raise Refused(str(error)) from error
 
 
 def _write_seg(case: Case, mask: np.ndarray, path: Path, segmenter: Segmenter) -> list[str]:

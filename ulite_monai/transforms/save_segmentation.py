@@ -84,22 +84,21 @@ class SaveSegmentationd(SaveImaged):
         return dict(data)
 
     def _write_volume(self, array: np.ndarray, grid: Volume, path: Path, reference: str) -> None:
-        if self.format != "dicom-seg":
-            nifti = path.with_name(f"{path.name}.nii.gz")
-            require_replaceable(nifti)
-            write_label_map(array, grid, nifti)
-        if self.format == "nifti":
-            return
-        series = referred_series(reference)
+        nifti, seg = (path.with_name(f"{path.name}{suffix}") for suffix in (".nii.gz", ".seg.dcm"))
+        series = None if self.format == "nifti" else referred_series(reference)
+        labels = coded_labels(self.metadata, self.labels)
+        algorithm = self.metadata.get("name", "U-Lite"), self.metadata.get("version", "unknown")
         if series is None and self.format == "dicom-seg":
             raise InputError(f"{reference}: a DICOM SEG needs a DICOM series; give --format nifti.")
         if series is not None:
-            from ulite_monai.io.dicom_seg import write_dicom_seg
+            from ulite_monai.io.dicom_seg import require_encodable, write_dicom_seg
 
-            seg = path.with_name(f"{path.name}.seg.dcm")
             require_replaceable(seg)
-            labels = coded_labels(self.metadata, self.labels)
-            algorithm = self.metadata.get("name", "U-Lite"), self.metadata.get("version", "unknown")
+            require_encodable(series, labels, *algorithm)
+        if self.format != "dicom-seg":
+            require_replaceable(nifti)
+            write_label_map(array, grid, nifti)
+        if series is not None:
             for note in write_dicom_seg(array, series, labels, seg, *algorithm):
                 logger.warning("warning: %s", note)
 
