@@ -248,9 +248,7 @@ def test_coarsely_rounded_positions_are_read_with_a_note(write_series):
 
     series = only(write_series(volume((6, 5, 13)), change=rounded))
     assert series.problem is None
-    assert series.notes[0].startswith("Its slices lie up to 0.05") and series.notes[0].endswith(
-        "distances of 1.25 mm."
-    )
+    assert series.notes[0].startswith("Its slices lie up to 0.05") and series.notes[0].endswith("distances of 1.25 mm.")
 
 
 @pytest.mark.parametrize("scale", [1e-3, 5e-3, 1, 40])

@@ -12,6 +12,7 @@ import numpy as np
 from ulite_monai.io.dicom_pixels import PIXEL_TAGS, Pixels, describe_pixels
 from ulite_monai.io.dicom_quiet import quiet_pydicom
 from ulite_monai.io.dicom_series import Slice
+from ulite_monai.io.dicom_text import complete_character_sets
 from ulite_monai.io.dicom_values import comparable, numbers, text, value, whole
 from ulite_monai.io.extras import require
 
@@ -95,6 +96,7 @@ def read_marks(file: Path) -> list[dict[str, float | str | None]]:
 
 def _read(file: Path, tags: Sequence[str], digest: Callable[[Path, Any, BinaryIO], Any]) -> Any:
     pydicom = require("pydicom", "dicom")
+    complete_character_sets()
     try:
         with file.open("rb") as stream, quiet_pydicom():
             start = stream.read(PREAMBLE + 4)

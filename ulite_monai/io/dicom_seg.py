@@ -15,6 +15,7 @@ from ulite_monai.io.atomic import atomic_path
 from ulite_monai.io.dicom_header import finder
 from ulite_monai.io.dicom_quiet import quiet_pydicom
 from ulite_monai.io.dicom_series import DicomSeries
+from ulite_monai.io.dicom_text import complete_character_sets
 from ulite_monai.io.dicom_values import text, value
 from ulite_monai.io.extras import require
 from ulite_monai.io.replaceable import SOFTWARE, VOXELS, voxel_digest
@@ -197,6 +198,7 @@ def _root(series: DicomSeries) -> tuple[Any, list[str]]:
     """What all slices have in common, in memory alone, mended where the standard wants it; and what was mended."""
     pydicom, uid = require("pydicom", "dicom"), require("pydicom.uid", "dicom")
     first = series.slices[0]
+    complete_character_sets()
     with quiet_pydicom():
         root = pydicom.dcmread(first.file, force=True, stop_before_pixels=True)
         thickness = finder(root, first.frame)("SliceThickness")
