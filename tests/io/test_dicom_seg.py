@@ -18,7 +18,6 @@ from tests.io.test_atomic import full_disk  # noqa: E402
 from ulite_monai.errors import InputError  # noqa: E402
 from ulite_monai.io.dicom_seg import write_dicom_seg  # noqa: E402
 from ulite_monai.io.dicom_tree import find_series  # noqa: E402
-from ulite_monai.io.replaceable import require_replaceable  # noqa: E402
 
 STRUCTURE = {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"}
 HIPPOCAMPUS = {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}
@@ -154,17 +153,6 @@ def test_segments_are_coded_and_an_empty_one_stays(write_series, tmp_path):
     }
     assert used == {1, 3}
     assert "research use" in seg.ContentDescription and "research use" in seg.SeriesDescription
-
-
-def test_it_may_be_replaced_until_somebody_corrects_it(write_series, tmp_path):
-    path = tmp_path / "m.seg.dcm"
-    written(write_series(), path)
-    require_replaceable(path)
-    corrected = pydicom.dcmread(path)
-    corrected.PixelData = bytes([corrected.PixelData[0] ^ 1]) + corrected.PixelData[1:]
-    corrected.save_as(path)
-    with pytest.raises(InputError, match="or was changed since"):
-        require_replaceable(path)
 
 
 def test_an_empty_mask_is_written(write_series, tmp_path):

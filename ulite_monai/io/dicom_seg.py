@@ -14,7 +14,7 @@ from ulite_monai.io.atomic import atomic_path
 from ulite_monai.io.dicom_quiet import quiet_pydicom
 from ulite_monai.io.dicom_series import DicomSeries
 from ulite_monai.io.extras import require
-from ulite_monai.io.replaceable import SOFTWARE, VOXELS, voxel_digest
+from ulite_monai.io.output_folder import SOFTWARE
 
 __all__ = ["write_dicom_seg"]
 
@@ -85,7 +85,6 @@ def write_dicom_seg(
                 content_description=RESEARCH_USE,
                 series_description=f"{algorithm_name}: {RESEARCH_USE}"[:64],
             )
-            segmentation.SoftwareVersions = [algorithm_version, VOXELS + voxel_digest(segmentation.PixelData)]
             _refer_to_frames(segmentation, [one.frame for one in series.slices])
     except (ValueError, AttributeError, TypeError, KeyError) as error:
         raise InputError(f"{series.id}: no DICOM SEG can refer to it ({error}); write NIfTI instead.") from error
