@@ -11,6 +11,8 @@ from PIL import Image
 from tests.conftest import write_volume
 from ulite_monai.errors import InputError
 from ulite_monai.io.cases import Case, case_items, find_cases, find_labelled_cases, stem
+from ulite_monai.io.images import write_mask
+from ulite_monai.io.output_folder import OutputFolder
 
 VOXELS = np.zeros((3, 4, 5), np.uint8)
 
@@ -73,8 +75,11 @@ def test_masks_beside_images_are_no_inputs(tmp_path):
         (tmp_path / name).mkdir()
         Image.fromarray(np.zeros((4, 3), np.uint8)).save(tmp_path / name / "a.png")
     assert [case.image for case in find_cases(tmp_path)] == [(tmp_path / "images" / "a.png",)]
-    (tmp_path / "masks" / "predictions.json").touch()  # a folder of ours, which may stand beside other inputs
-    assert ids(find_cases(tmp_path)) == ["images/a", "masks/a"]
+    ours = OutputFolder(tmp_path / "masks", overwrite=True)  # which may stand beside other inputs
+    with ours.writing([tmp_path / "masks" / "a.png"]):
+        write_mask(np.zeros((3, 4), np.uint8), tmp_path / "masks" / "a.png")
+    ours.write_record({})
+    assert ids(find_cases(tmp_path)) == ["images/a"]
 
 
 def test_two_inputs_of_one_output_are_both_named(tmp_path):

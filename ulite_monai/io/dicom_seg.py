@@ -18,7 +18,7 @@ from ulite_monai.io.dicom_series import DicomSeries
 from ulite_monai.io.dicom_text import complete_character_sets
 from ulite_monai.io.dicom_values import text, value
 from ulite_monai.io.extras import require
-from ulite_monai.io.replaceable import SOFTWARE, VOXELS, voxel_digest
+from ulite_monai.io.output_folder import SOFTWARE
 
 __all__ = ["require_encodable", "write_dicom_seg"]
 
@@ -98,7 +98,6 @@ def write_dicom_seg(
         raise ValueError(f"{series.id}: the mask has shape {mask.shape}, the series {series.shape}.")
     segments = np.ascontiguousarray(_segment_numbers(mask, labels).transpose(2, 1, 0))  # slices, rows, columns
     segmentation = _encode(segments, series, sources, labels, algorithm_name, algorithm_version)
-    segmentation.SoftwareVersions = [algorithm_version[:64], VOXELS + voxel_digest(segmentation.PixelData)]
     _refer_to_files(segmentation, references)
     with atomic_path(path) as temporary:
         segmentation.save_as(temporary)

@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.io.finite import settle_nonfinite
-from ulite_monai.io.replaceable import SOFTWARE, VOXELS, voxel_digest
+from ulite_monai.io.output_folder import SOFTWARE
 
 __all__ = ["as_rgb", "open_image", "read_rgb", "write_mask", "write_probability_pages"]
 
@@ -89,7 +89,7 @@ def write_mask(mask: np.ndarray, path: str | Path, labels: int = 1) -> None:
     labels = max(int(mask.max()), labels)
     grey = (mask.astype(np.int64) * (255 // labels)).astype(np.uint8)
     written_by = PngInfo()
-    written_by.add_text("Software", f"{SOFTWARE}; {VOXELS}{voxel_digest(grey)}")
+    written_by.add_text("Software", SOFTWARE)
     with atomic_path(path) as temporary:
         Image.fromarray(np.ascontiguousarray(grey.T)).save(temporary, pnginfo=written_by)
 

@@ -10,11 +10,11 @@ from nibabel.nifti1 import Nifti1Header
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
-from ulite_monai.io.replaceable import DESCRIPTION, VOXELS, voxel_digest
 from ulite_monai.io.volume import Volume
 
 __all__ = ["smallest_label_dtype", "write_label_map", "write_probabilities"]
 
+DESCRIPTION = "U-Lite label map, for research use only"
 SCANNER = 1  # NIfTI's code for positions in the scanner's coordinates
 
 # What says where a voxel lies. Nothing else is taken over: free-text fields may name the patient.
@@ -45,7 +45,7 @@ def write_label_map(mask: np.ndarray, like: Volume, path: str | Path) -> None:
     data = mask.astype(smallest_label_dtype(mask))
     if not np.array_equal(data, mask):
         raise ValueError(f"{path}: the mask holds values that aren't whole numbers.")
-    image = _image_on_grid(data, like, f"{DESCRIPTION}; {VOXELS}{voxel_digest(data)}")
+    image = _image_on_grid(data, like, DESCRIPTION)
     with atomic_path(path) as temporary:
         nib.save(image, temporary)
 

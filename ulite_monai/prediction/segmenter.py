@@ -44,6 +44,7 @@ OPTIONS_OF_THEIR_OWN = {
     "device": "the device (--device)",
     "ckpt": "the weights (--ckpt)",
     "format": "the format (--format)",
+    "overwrite": "what may be replaced (--overwrite)",
 }
 
 
