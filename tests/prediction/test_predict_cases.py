@@ -20,6 +20,7 @@ import ulite_monai
 from tests.conftest import environment, expected_mask, run_bundle, write_volume
 from tests.io.conftest import make_slice
 from tests.io.test_atomic import full_disk, leave_behind
+from tests.prediction.conftest import SHAPE, statuses, volume
 from ulite_monai.bundles import find_bundle
 from ulite_monai.errors import InputError
 from ulite_monai.io.cases import Case
@@ -27,17 +28,6 @@ from ulite_monai.prediction import PredictOptions, Segmenter, predict, predict_c
 from ulite_monai.prediction.case_report import input_state
 from ulite_monai.prediction.export_bundle import export_bundle
 from ulite_monai.prediction.ranges import outside_ranges
-
-SHAPE = (30, 34, 26)
-
-
-def volume(seed=0):
-    return np.random.default_rng(seed).normal(100, 30, SHAPE).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def segmenter(weights):
-    return Segmenter("hippocampus", weights, device="cpu")
 
 
 def more_anterior(weights, path, by):
@@ -53,10 +43,6 @@ def write_more_anterior(weights, folder):
     more_anterior(weights, folder / "a.pt", 0)
     more_anterior(weights, folder / "b.pt", 1)
     return folder / "*.pt"
-
-
-def statuses(results):
-    return {result.id: result.status for result in results}
 
 
 def test_masks_statistics_preview_and_report(segmenter, tmp_path):

@@ -67,7 +67,8 @@ class OutputFolder:
 
     def is_intact(self, path: str | Path) -> bool:
         """Whether `path` is still as it was last written."""
-        return self._files.get(self._name(path), [None])[-1] == _state(Path(path))
+        versions, state = self._files.get(self._name(path)) or [None], _state(Path(path))
+        return state is not None and versions[-1] == state
 
     @contextmanager
     def writing(self, paths: Collection[Path]) -> Iterator[None]:
@@ -76,8 +77,15 @@ class OutputFolder:
         Raises:
             InputError: See `require_free`; or when the system refuses to write.
         """
-        with all_or_none(lambda renames: self._announce(renames, paths)):
-            yield
+        self._require_open()
+        announced: list[str] = []
+        try:
+            with all_or_none(lambda renames: announced.extend(self._announce(renames, paths))):
+                yield
+        except BaseException:
+            for name in announced:
+                self._files[name].pop()
+            raise
 
     def write_record(self, content: Mapping[str, Any], last: bool = True) -> None:
         """Write `predictions.json`.
@@ -91,7 +99,7 @@ class OutputFolder:
         """
         self.require_free([self.folder / RECORD])
         with self._turn:
-            files = {name: versions[-1] for name, versions in self._files.items()}
+            files = {name: versions[-1] for name, versions in self._files.items() if versions}
             record = {"written_by": SOFTWARE, **content, "files": dict(sorted(files.items()))}
             record = json.loads(json.dumps(record))
             record["digest"] = _digest_of(record)
@@ -106,18 +114,22 @@ class OutputFolder:
         with self._turn:
             self._closed = True
 
-    def _announce(self, renames: Sequence[tuple[Path, Path]], paths: Collection[Path]) -> None:
+    def _announce(self, renames: Sequence[tuple[Path, Path]], paths: Collection[Path]) -> list[str]:
         """Tell the journal what is about to appear, so that a run killed now knows it for its own the next time."""
         unplanned = {path for _, path in renames} - set(paths)
         assert not unplanned, unplanned
         written = [(self._name(path), _state(temporary)) for temporary, path in renames]
         with self._turn:
-            if self._closed:
-                raise InputError(f"{self.folder}: nothing is written there any more, the run was stopped.")
+            self._require_open()
             self.require_free([path for _, path in renames])  # once more: the network took its time
             _append(self.folder / JOURNAL, written)
             for name, state in written:
                 self._files.setdefault(name, []).append(state)
+        return [name for name, _ in written]
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise InputError(f"{self.folder}: nothing is written there any more, the run was stopped.")
 
     def _is_ours(self, path: Path) -> bool:
         name = self._name(path)

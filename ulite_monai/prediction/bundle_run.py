@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from monai.data import DataLoader, Dataset
+from monai.transforms import Compose
 
 from ulite_monai.errors import InputError, input_error, reason
 from ulite_monai.io.atomic import OutputLost
@@ -32,19 +33,20 @@ def items(dataset_dir: str | None, channels: int = 1) -> list[dict[str, Any]]:
     return case_items(find_cases(dataset_dir, channels))
 
 
-def run_cases(evaluator: Evaluator, dataset: Dataset) -> None:
+def run_cases(evaluator: Evaluator, dataset: Dataset, postprocessing: Compose | None = None) -> None:
     """Run `evaluator` on one case of `dataset` after the other.
 
     Args:
         evaluator: a MONAI evaluation engine whose post-processing writes the results.
         dataset: entries with `image` and `case_id`.
+        postprocessing: the evaluator's; what its `SaveSegmentationd` can't write is refused before the network runs.
 
     Raises:
         InputError: When two cases would write one file, or the output takes nothing more; at the end, when a case
             failed: it names each of them.
     """
-    postprocessing = getattr(getattr(evaluator, "postprocessing", None), "transforms", ())
-    savers = [step for step in postprocessing if isinstance(step, SaveSegmentationd)]
+    steps = postprocessing.transforms if postprocessing is not None else ()
+    savers = [step for step in steps if isinstance(step, SaveSegmentationd)]
     for saver in savers:
         saver.require_apart(dataset.data)
     failures: list[str] = []

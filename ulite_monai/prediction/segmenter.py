@@ -24,6 +24,7 @@ from ulite_monai.errors import InputError, input_error, reason
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.prediction.algorithm import algorithm, is_own
 from ulite_monai.runtime.process import choose_device, is_true
+from ulite_monai.runtime.quiet import silence_noise
 from ulite_monai.runtime.recorded import recorded_settings
 from ulite_monai.runtime.weights import checkpoint_files, load_network, weights_sha256
 from ulite_monai.transforms import LabelsOnInputGridd, LoadVolumed
@@ -99,6 +100,7 @@ class Segmenter:
         tta: bool = False,
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
+        silence_noise()
         configs = find_bundle(bundle) / "configs"
         self.device = choose_device(device)
         self.metadata = _read_metadata(configs)
