@@ -83,7 +83,7 @@ def without_an_instance(ds, k):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (tilted, "write NIfTI instead \\(--format nifti --resample-tilt\\)"),
+        (tilted, "write NIfTI alone, --format nifti with --resample-tilt"),
         (of_several_studies, "name several studies"),
         (without_an_instance, "has no SOPInstanceUID"),
     ],

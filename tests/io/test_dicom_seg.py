@@ -346,7 +346,7 @@ REFUSALS = {
     "its files name several studies": lambda ds, k: setattr(ds, "StudyInstanceUID", f"1.2.{k}"),
     "has no StudyInstanceUID": lambda ds, k: delattr(ds, "StudyInstanceUID"),
     "no usable PixelSpacing": lambda ds, k: delattr(ds, "PixelSpacing"),
-    "a volume resampled by --resample-tilt doesn't: write NIfTI instead": lambda ds, k: setattr(
+    "write NIfTI alone, --format nifti with --resample-tilt": lambda ds, k: setattr(
         ds, "ImagePositionPatient", [0, 0.5 * k, 2.5 * k]
     ),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 pydicom = pytest.importorskip("pydicom", "3.0")
 
 from ulite_monai.errors import InputError  # noqa: E402
+from ulite_monai.io.cases import find_cases  # noqa: E402
 from ulite_monai.io.dicom_tree import find_series  # noqa: E402
 from ulite_monai.io.dicom_volume import read_series  # noqa: E402
 
@@ -168,6 +170,8 @@ def test_other_objects_than_images_are_passed_over(write_series, uid, modality):
 
     tree = find_series(write_series(change=as_other))
     assert tree.series == () and sum(tree.passed_over.values()) == 4
+    with pytest.raises(InputError, match=f"holds no volume or image .*; passed over: 4 {re.escape(*tree.passed_over)}"):
+        find_cases(tree.path)
 
 
 @pytest.mark.parametrize(

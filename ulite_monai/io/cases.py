@@ -139,7 +139,8 @@ def find_cases(path: str | Path, channels: int = 1) -> list[Case]:
         cases = [*_from_files(root, below, everywhere=channels > 1), *_from_unreadable(root, below), *_from_dicom(root)]
     if not cases:
         ours = " but what this program wrote, which is no input" if root.is_dir() and written_below([root]) else ""
-        raise InputError(f"{root}: holds no volume or image that can be read ({', '.join(SUFFIXES)}, DICOM){ours}.")
+        readable = f"{', '.join(SUFFIXES)}, DICOM"
+        raise InputError(f"{root}: holds no volume or image that can be read ({readable}){ours}{_passed_over(root)}.")
     return _unique(cases)
 
 
@@ -267,6 +268,14 @@ def _from_dicom(root: Path) -> Iterator[Case]:
 
     for series in find_series(root).series:
         yield Case(series.id, (root,), series=series)
+
+
+def _passed_over(root: Path) -> str:
+    """What DICOM objects there are that are no images."""
+    from ulite_monai.io.dicom_tree import NOT_DICOM, find_series
+
+    counts = {kind: count for kind, count in find_series(root).passed_over.items() if kind != NOT_DICOM}
+    return f"; passed over: {', '.join(f'{count} {kind}' for kind, count in counts.items())}" if counts else ""
 
 
 def _join_channels(root: Path, files: list[Path], whole: Container[str], everywhere: bool) -> Iterator[Case]:

@@ -175,8 +175,8 @@ def _sources(series: DicomSeries) -> tuple[list[Any], list[Reference], list[str]
 def _without_grid(series: DicomSeries) -> str:
     if series.tilt:
         return (
-            f"its slices are tilted by {series.tilt:.2f} degrees; a DICOM SEG would have to lie on them, and a volume "
-            "resampled by --resample-tilt doesn't: write NIfTI instead (--format nifti --resample-tilt)."
+            f"its slices are tilted by {series.tilt:.2f} degrees, and no DICOM SEG can lie on the grid that they are "
+            "resampled to; write NIfTI alone, --format nifti with --resample-tilt."
         )
     return f"{series.problem} A DICOM SEG needs a regular series; {WRITE_NIFTI}."
 
