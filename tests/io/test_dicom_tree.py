@@ -231,6 +231,16 @@ def test_rounded_headers_are_one_volume(write_series, change):
     np.testing.assert_array_equal(read_series(series).array, volume())
 
 
+def test_one_slice_that_is_turned_a_little_doesnt_tilt_the_volume(write_series):
+    def turned(ds, k):
+        if k == 0:
+            ds.ImageOrientationPatient = [1, 0, 5e-4, 0, 1, 0]
+
+    series = only(write_series(volume((6, 5, 60)), change=turned))
+    assert (series.problem, series.tilt, series.notes) == (None, 0, ())
+    np.testing.assert_allclose(series.affine, AXIAL_LPS, atol=1e-5)
+
+
 DIFFERENT = {
     "orientation": lambda ds, k: setattr(
         ds, "ImageOrientationPatient", [1, 0, 0, 0, 1, 0] if k < 2 else [0, 1, 0, 0, 0, -1]

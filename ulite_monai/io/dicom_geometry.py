@@ -39,7 +39,7 @@ class Stack:
 
 def along_normal(slices: Sequence[Slice]) -> np.ndarray:
     """How far each slice lies along the common normal, in mm, shape (slices,)."""
-    return _positions(slices) @ _normal(slices[0])
+    return _positions(slices) @ _normal(slices)
 
 
 def same_position(one: Slice) -> float:
@@ -60,28 +60,37 @@ def stack_slices(slices: Sequence[Slice]) -> Stack:
         notes += (f"Its slices lie up to {_unevenness(slices):.3g} mm off even distances of {step:.4g} mm.",)
     if step == 0:
         return Stack(tuple(slices), problem=problem)
-    way = step * _normal(slices[0])
+    way = step * _normal(slices)
     if problem is None and _lies_sideways(slices):
         tilt, problem = _tilt(slices)
         way = (_positions(slices)[-1] - _positions(slices)[0]) / (len(slices) - 1)
-    return Stack(tuple(slices), _affine(slices[0], way), tilt, problem, notes)
+    return Stack(tuple(slices), _affine(slices, way), tilt, problem, notes)
 
 
 def _positions(slices: Sequence[Slice]) -> np.ndarray:
     return np.array([s.position for s in slices], dtype=np.float64)
 
 
-def _normal(one: Slice) -> np.ndarray:
-    assert one.orientation is not None
-    return np.cross(one.orientation[0], one.orientation[1])
+def _normal(slices: Sequence[Slice]) -> np.ndarray:
+    return np.cross(*_directions(slices))
 
 
-def _affine(first: Slice, way: np.ndarray) -> np.ndarray:
-    assert first.orientation is not None and first.pixel_spacing is not None
+def _directions(slices: Sequence[Slice]) -> np.ndarray:
+    """The unit vectors along a row and along a column, shape (2, 3); the median of headers that differ by rounding."""
+    row, column = np.median([one.orientation for one in slices if one.orientation is not None], axis=0)
+    row = row / np.linalg.norm(row)
+    column = column - (column @ row) * row
+    return np.stack([row, column / np.linalg.norm(column)])
+
+
+def _affine(slices: Sequence[Slice], way: np.ndarray) -> np.ndarray:
+    first = slices[0]
+    assert first.pixel_spacing is not None
+    row, column = _directions(slices)
     between_rows, between_columns = first.pixel_spacing
     affine = np.eye(4)
-    affine[:3, 0] = first.orientation[0] * between_columns
-    affine[:3, 1] = first.orientation[1] * between_rows
+    affine[:3, 0] = row * between_columns
+    affine[:3, 1] = column * between_rows
     affine[:3, 2] = way
     affine[:3, 3] = first.position
     return LPS_TO_RAS @ affine
@@ -151,7 +160,7 @@ def _unevenness(slices: Sequence[Slice]) -> float:
 def _sideways(slices: Sequence[Slice]) -> np.ndarray:
     """How far each slice lies beside the normal through the first, shape (slices, 3), mm."""
     offsets = _positions(slices) - _positions(slices)[0]
-    normal = _normal(slices[0])
+    normal = _normal(slices)
     return offsets - np.outer(offsets @ normal, normal)
 
 

@@ -130,7 +130,8 @@ def _require_image(dataset: Any, modality: str, series_uid: str) -> None:
     if kind == "Media Storage Directory Storage":
         raise NotAnImage("DICOMDIR")
     if modality in OTHER_MODALITIES or str(uid).startswith(RESULTS):
-        raise NotAnImage(f"modality {modality}" if kind == str(uid) or _is_image(kind) else kind)
+        named = kind != str(uid) and not _is_image(kind)
+        raise NotAnImage(kind if named else f"of modality {modality}" if modality else f"of kind {uid}")
     if kind != str(uid) and not _is_image(kind):
         raise NotAnImage(kind)
     # An image without Rows is a damaged one: it stays in its series, as a part that can't be used.

@@ -19,6 +19,7 @@ from ulite_monai.io.dicom_text import complete_character_sets
 from ulite_monai.io.dicom_values import text, value
 from ulite_monai.io.extras import require
 from ulite_monai.io.output_folder import SOFTWARE
+from ulite_monai.io.volume import LPS_TO_RAS, spacing_of
 
 __all__ = ["require_encodable", "write_dicom_seg"]
 
@@ -209,12 +210,14 @@ def _root(series: DicomSeries) -> tuple[Any, list[str]]:
         root.pop(keyword, None)
     notes = [f"its {', '.join(malformed)} isn't in DICOM's form; left empty in the DICOM SEG."] if malformed else []
     notes += _fill(root, series, thickness, malformed)
-    assert series.spacing is not None and first.orientation is not None and first.pixel_spacing is not None
+    assert series.affine is not None
+    along_rows, along_columns, _ = (LPS_TO_RAS @ series.affine)[:3, :3].T
+    between_columns, between_rows, between_slices = spacing_of(series.affine)
     root.SOPClassUID = uid.MRImageStorage  # any of one frame: references name the true one
     root.Rows, root.Columns = first.size
-    root.PixelSpacing = _decimals(first.pixel_spacing)
-    root.ImageOrientationPatient = _decimals(first.orientation.ravel())
-    root.SpacingBetweenSlices = _decimals(series.spacing[2:])[0]
+    root.PixelSpacing = _decimals([between_rows, between_columns])
+    root.ImageOrientationPatient = _decimals([*along_rows / between_columns, *along_columns / between_rows])
+    root.SpacingBetweenSlices = _decimals([between_slices])[0]
     return root, [f"{series.id}: {note}" for note in notes]
 
 
