@@ -326,7 +326,7 @@ def test_malformed_values_are_left_empty_and_said(write_series, tmp_path):
         file.write_bytes(content)
     _, _, notes = written(folder, tmp_path / "m.seg.dcm")
     assert notes == [
-        "series7_8730791c: its PatientSex, StudyDate, StudyTime isn't in DICOM's form; left empty in the DICOM SEG."
+        "series7_8730791c: its PatientSex, StudyDate, StudyTime aren't in DICOM's form; left empty in the DICOM SEG."
     ]
     seg = pydicom.dcmread(tmp_path / "m.seg.dcm")
     assert (seg.PatientSex, seg.StudyDate, seg.StudyTime, seg.PatientBirthDate) == ("", "", "", "19600101")

@@ -63,7 +63,8 @@ def require_encodable(
     """
     sources, _, _ = _sources(series)
     one_slice = np.ones((1, *series.slices[0].size), dtype=np.uint8)
-    _encode(one_slice, series, sources[:1], labels, algorithm_name, algorithm_version).save_as(BytesIO())
+    with quiet_pydicom():
+        _encode(one_slice, series, sources[:1], labels, algorithm_name, algorithm_version).save_as(BytesIO())
 
 
 def write_dicom_seg(
@@ -100,7 +101,7 @@ def write_dicom_seg(
     segments = np.ascontiguousarray(_segment_numbers(mask, labels).transpose(2, 1, 0))  # slices, rows, columns
     segmentation = _encode(segments, series, sources, labels, algorithm_name, algorithm_version)
     _refer_to_files(segmentation, references)
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, quiet_pydicom():
         segmentation.save_as(temporary)
     return notes
 
@@ -158,7 +159,8 @@ def _sources(series: DicomSeries) -> tuple[list[Any], list[Reference], list[str]
         raise InputError(f"{series.id}: {_without_grid(series)}")
     root, notes = _root(series)
     identities = {file: _identity(file, series) for file in series.files}
-    if len({(study, frame_of_reference) for _, _, study, frame_of_reference in identities.values()}) > 1:
+    studies, frames_of_reference = ({identity[n] for identity in identities.values()} - {""} for n in (2, 3))
+    if max(len(studies), len(frames_of_reference)) > 1:
         raise InputError(f"{series.id}: its files name several studies or frames of reference; {WRITE_NIFTI}.")
     pydicom, uid = require("pydicom", "dicom"), require("pydicom.uid", "dicom")
     sources, references = [], []
@@ -208,7 +210,8 @@ def _root(series: DicomSeries) -> tuple[Any, list[str]]:
                 del root[element]
     for keyword in (*malformed, *OF_A_SLICE):
         root.pop(keyword, None)
-    notes = [f"its {', '.join(malformed)} isn't in DICOM's form; left empty in the DICOM SEG."] if malformed else []
+    arent = "aren't" if len(malformed) > 1 else "isn't"
+    notes = [f"its {', '.join(malformed)} {arent} in DICOM's form; left empty in the DICOM SEG."] if malformed else []
     notes += _fill(root, series, thickness, malformed)
     assert series.affine is not None
     along_rows, along_columns, _ = (LPS_TO_RAS @ series.affine)[:3, :3].T

@@ -54,7 +54,7 @@ def _by_grid(slices: Iterable[Slice]) -> list[list[Slice]]:
 def _spacing_differs(one: Slice, other: Slice) -> bool:
     if one.pixel_spacing is None or other.pixel_spacing is None:
         return one.pixel_spacing is not other.pixel_spacing
-    return not np.allclose(one.pixel_spacing, other.pixel_spacing, rtol=ROUNDING, atol=0)
+    return any(abs(a - b) > ROUNDING * b for a, b in zip(one.pixel_spacing, other.pixel_spacing, strict=True))
 
 
 def _orientation_differs(one: Slice, other: Slice) -> bool:
