@@ -138,6 +138,36 @@ def test_inspect_a_dicom_tree(shared_data, tmp_path):
     assert done.stdout.count("usable") >= 2 and "88x128x17" in done.stdout
 
 
+def test_inspect_names_what_it_cant_read_and_lists_the_rest(tmp_path, monkeypatch):
+    """Whatever a reader raises; a 64-bit NRRD provoked a TypeError."""
+    from ulite_monai.io import inspect
+
+    for name in ("a", "b"):
+        write_volume(tmp_path / "in" / f"{name}.nii.gz", volume())
+    read = inspect.read_volume
+
+    def failing(file, *more):
+        if file.name == "a.nii.gz":
+            raise TypeError("no such pixel type")
+        return read(file, *more)
+
+    monkeypatch.setattr(inspect, "read_volume", failing)
+    first, second = inspect.inspect_path(tmp_path / "in").rows
+    assert first.problem == f"{tmp_path / 'in' / 'a.nii.gz'}: TypeError: no such pixel type"
+    assert second.problem is None and second.size == (30, 34, 26)
+
+
+@pytest.mark.slow
+def test_predict_prints_its_results_alone(weights, tmp_path):
+    """Nothing on standard error but what a user can act on."""
+    image = write_volume(tmp_path / "a.nii.gz", volume())
+    command = [sys.executable, "-c", "from ulite_monai.cli import main; main()", "predict", "-i", str(image)]
+    shown = {name: value for name, value in environment().items() if name != "PYTHONWARNINGS"}
+    options = {"cwd": tmp_path, "env": shown, "capture_output": True, "text": True}
+    done = subprocess.run([*command, "-o", "out"], **options)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+
+
 def test_check_a_good_and_a_bad_data_set(make_dataset, tmp_path):
     dataset = make_dataset(cases=3)
     done = ulite("check", dataset, cwd=tmp_path)

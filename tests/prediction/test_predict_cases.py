@@ -20,24 +20,14 @@ import ulite_monai
 from tests.conftest import environment, expected_mask, run_bundle, write_volume
 from tests.io.conftest import make_slice
 from tests.io.test_atomic import full_disk, leave_behind
+from tests.prediction.conftest import SHAPE, statuses, volume
 from ulite_monai.bundles import find_bundle
 from ulite_monai.errors import InputError
 from ulite_monai.io.cases import Case
 from ulite_monai.prediction import PredictOptions, Segmenter, predict, predict_cases
+from ulite_monai.prediction.case_report import input_state
 from ulite_monai.prediction.export_bundle import export_bundle
-from ulite_monai.prediction.predict_cases import _state
 from ulite_monai.prediction.ranges import outside_ranges
-
-SHAPE = (30, 34, 26)
-
-
-def volume(seed=0):
-    return np.random.default_rng(seed).normal(100, 30, SHAPE).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def segmenter(weights):
-    return Segmenter("hippocampus", weights, device="cpu")
 
 
 def more_anterior(weights, path, by):
@@ -53,10 +43,6 @@ def write_more_anterior(weights, folder):
     more_anterior(weights, folder / "a.pt", 0)
     more_anterior(weights, folder / "b.pt", 1)
     return folder / "*.pt"
-
-
-def statuses(results):
-    return {result.id: result.status for result in results}
 
 
 def test_masks_statistics_preview_and_report(segmenter, tmp_path):
@@ -95,7 +81,7 @@ def test_equals_the_bundles_own_run_voxel_for_voxel(several, bundle, weights, hi
         *("--dataset_dir", str(tmp_path / "in"), "--output_dir", str(tmp_path / "theirs"), "--ckpt", str(ckpt)),
         cwd=tmp_path,
     )
-    for path in (tmp_path / "theirs").iterdir():
+    for path in (tmp_path / "theirs").glob("*.nii.gz"):
         ours, theirs = nib.load(tmp_path / "ours" / path.name), nib.load(path)
         assert np.array_equal(np.asarray(ours.dataobj), np.asarray(theirs.dataobj))
         assert np.array_equal(ours.affine, theirs.affine) and np.asarray(ours.dataobj).any()
@@ -297,7 +283,7 @@ def test_a_file_beside_the_input_isnt_overwritten(segmenter, tmp_path):
     (result,) = predict_cases(tmp_path / "scan.mha", tmp_path, segmenter)
     assert result.status == "failed" and "scan.nii.gz: is there already" in result.message
     assert other.read_bytes() == before
-    for _ in range(2):  # a mask of the same name may be replaced
+    for _ in range(2):  # a mask of this program may be replaced
         (result,) = predict_cases(tmp_path / "scan.mha", tmp_path / "out", segmenter)
         assert result.status == "done"
 
@@ -504,11 +490,11 @@ def test_resume_sees_changes_of_what_a_case_consists_of(tmp_path):
     for name in ("case.mhd", "case.raw", "other.mhd"):
         (folder / name).write_text(name)
     mhd, listed = Case("case", (folder / "case.mhd",)), Case("listed", (folder,))
-    before = _state(mhd), _state(listed)
+    before = input_state(mhd), input_state(listed)
     assert before[0].startswith("2 files, 16 bytes") and before[1].startswith("3 files, 25 bytes")
     (folder / "case.raw").write_text("other voxels")
-    assert _state(mhd) != before[0] and _state(listed) != before[1]
-    assert _state(Case("gone", (folder / "gone.nii",))) == ""
+    assert input_state(mhd) != before[0] and input_state(listed) != before[1]
+    assert input_state(Case("gone", (folder / "gone.nii",))) == ""
 
 
 def test_resume_knows_a_named_output_of_a_case_in_a_subfolder(segmenter, tmp_path):

@@ -16,7 +16,7 @@ from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.io.finite import settle_nonfinite
 from ulite_monai.io.itk_image import load_itk
-from ulite_monai.io.replaceable import SOFTWARE, VOXELS, voxel_digest
+from ulite_monai.io.output_folder import SOFTWARE
 
 __all__ = ["as_rgb", "has_deep_colours", "open_image", "read_rgb", "write_mask", "write_probability_pages"]
 
@@ -166,7 +166,7 @@ def write_mask(mask: np.ndarray, path: str | Path, labels: int = 1) -> None:
     dtype = np.uint8 if labels <= np.iinfo(np.uint8).max else np.uint16
     grey = (mask.astype(np.int64) * (np.iinfo(dtype).max // labels)).astype(dtype)
     written_by = PngInfo()
-    written_by.add_text("Software", f"{SOFTWARE}; {VOXELS}{voxel_digest(grey)}")
+    written_by.add_text("Software", SOFTWARE)
     with atomic_path(path) as temporary:
         Image.fromarray(np.ascontiguousarray(grey.T)).save(temporary, pnginfo=written_by)
 

@@ -10,11 +10,11 @@ import numpy as np
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.io.nifti_header import geometry_of
-from ulite_monai.io.replaceable import DESCRIPTION, VOXELS, voxel_digest
 from ulite_monai.io.volume import Volume, shear_of
 
 __all__ = ["label_image", "smallest_label_dtype", "write_label_map", "write_probabilities"]
 
+DESCRIPTION = "U-Lite label map, for research use only"
 SCANNER = 1  # NIfTI's code for positions in the scanner's coordinates
 
 
@@ -55,7 +55,7 @@ def label_image(mask: np.ndarray, like: Volume) -> nib.Nifti1Image:
     data = mask.astype(smallest_label_dtype(mask))
     if not np.array_equal(data, mask):
         raise ValueError(f"{like.source}: the mask holds values that aren't whole numbers.")
-    return _image_on_grid(data, like, f"{DESCRIPTION}; {VOXELS}{voxel_digest(data)}")
+    return _image_on_grid(data, like, DESCRIPTION)
 
 
 def write_probabilities(probabilities: np.ndarray, like: Volume, path: str | Path) -> None:

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 
 from ulite_monai.errors import InputError, reason
-from ulite_monai.io.cases import find_cases
+from ulite_monai.io.cases import Case, find_cases
 from ulite_monai.io.write_nifti import label_image
 from ulite_monai.prediction.read_case import Refused, is_image, read_case, require_fitting
 from ulite_monai.prediction.segmenter import Segmenter
@@ -46,7 +46,8 @@ def predict(
     segmenter = Segmenter(bundle, **options)
     with tempfile.TemporaryDirectory(prefix="ulite") as folder:
         source = image if isinstance(image, str | Path) else _written(image, affine, Path(folder))
-        cases = [case for case in find_cases(source) if case.series is None or case.series.problem is None]
+        found_cases = find_cases(source)
+        cases = [case for case in found_cases if _is_usable(case, segmenter)] or found_cases
         if len(cases) != 1:
             raise InputError(f"{source}: holds {len(cases)} volumes that can be read, predict() takes one.")
         try:
@@ -64,6 +65,11 @@ def predict(
         for warning in (text for one in (volume, *more) for text in one.warnings):
             warnings.warn(warning, stacklevel=2)
         return label_image(found.mask, volume)
+
+
+def _is_usable(case: Case, segmenter: Segmenter) -> bool:
+    series = case.series
+    return series is None or series.problem is None or bool(series.tilt and segmenter.resamples_tilt)
 
 
 def _written(image: nib.Nifti1Image | np.ndarray, affine: np.ndarray | None, folder: Path) -> Path:

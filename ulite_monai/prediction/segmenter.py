@@ -25,6 +25,7 @@ from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.write_nifti import smallest_label_dtype
 from ulite_monai.prediction.algorithm import algorithm, is_own
 from ulite_monai.runtime.process import choose_device, is_true
+from ulite_monai.runtime.quiet import silence_noise
 from ulite_monai.runtime.recorded import recorded_settings, require_as_trained
 from ulite_monai.runtime.weights import checkpoint_files, load_network, weights_sha256
 from ulite_monai.transforms import LabelsOnInputGridd, LoadVolumed
@@ -45,6 +46,7 @@ OPTIONS_OF_THEIR_OWN = {
     "device": "the device (--device)",
     "ckpt": "the weights (--ckpt)",
     "format": "the format (--format)",
+    "overwrite": "what may be replaced (--overwrite)",
 }
 
 
@@ -101,6 +103,7 @@ class Segmenter:
         tta: bool = False,
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
+        silence_noise()
         configs = find_bundle(bundle) / "configs"
         self.device = choose_device(device)
         self.metadata = _read_metadata(configs)

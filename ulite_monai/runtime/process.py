@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 
 import torch
@@ -48,6 +50,9 @@ def trains_faster_in_half(device: torch.device | str) -> bool:
 def prepare_process(device: torch.device | str, seed: int) -> None:
     """What comes before the rest of a run: errors in one line, the device checked, memory kept, everything seeded.
 
+    Before the process ends, its objects are hidden from the garbage collector, which would look at all of them several
+    times, and read back from the disk what was swapped out.
+
     Args:
         device: what the run will compute on.
         seed: of the initial weights, and of everything random before the first epoch.
@@ -57,6 +62,7 @@ def prepare_process(device: torch.device | str, seed: int) -> None:
     """
     tell_input_errors_in_one_line()
     silence_noise()
+    atexit.register(gc.freeze)
     require_known_ids(sys.argv[1:])
     choose_device(str(device))
     keep_freed_memory()
