@@ -80,7 +80,8 @@ def test_an_image_in_memory_keeps_its_version(geometries, weights):
     for name in ("nifti2", "big_endian_qform"):
         image = nib.load(geometries[name])
         mask = run(image)
-        assert type(mask) is type(image) and np.array_equal(mask.get_qform(), image.get_qform())
+        assert type(mask) is type(image) and np.array_equal(mask.affine, image.affine)
+        assert np.array_equal(mask.get_qform(), image.get_qform())
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])

@@ -39,7 +39,7 @@ def write_label_map(mask: np.ndarray, like: Volume, path: str | Path) -> None:
 
 
 def label_image(mask: np.ndarray, like: Volume) -> nib.Nifti1Image:
-    """The label map as a nibabel image on the grid of `like`.
+    """The label map as a nibabel image, to be written, on the grid of `like`.
 
     Args:
         mask: whole numbers >= 0, shape (i, j, k) of `like`, any dtype.

@@ -64,7 +64,8 @@ def predict(
             raise InputError(told if told.startswith(str(source)) else f"{source}: {told}") from error
         for warning in (text for one in (volume, *more) for text in one.warnings):
             warnings.warn(warning, stacklevel=2)
-        return label_image(found.mask, volume)
+        mask = label_image(found.mask, volume)
+        return type(mask).from_bytes(mask.to_bytes())  # which has an affine, as one that is read has
 
 
 def _is_usable(case: Case, segmenter: Segmenter) -> bool:
