@@ -59,7 +59,7 @@ def test_labels_of_2d_images_have_their_size_and_classes(tmp_path):
     Image.fromarray(drawn).save(tmp_path / "label.png")
     found = label_of_image(tmp_path / "image.png", tmp_path / "label.png", CLASSES)
     assert found.shape == (8, 6) and found[3, 2] == 2
-    assert label_of_image(tmp_path / "image.png", tmp_path / "label.png", {"nuclei": 1}).sum() == 1
+    assert label_of_image(tmp_path / "image.png", tmp_path / "label.png", {}).sum() == 1
     with pytest.raises(InputError, match="has the value 2"):
         label_of_image(tmp_path / "image.png", tmp_path / "label.png", {"a": 1, "b": 3})
     for wrong in (Image.new("L", (6, 8)), Image.new("RGB", (8, 6))):

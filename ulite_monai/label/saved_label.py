@@ -102,7 +102,7 @@ def label_of_image(
         raise InputError(f"{label}: it or its image {image} can't be read ({error}).") from None
     if array.shape != size:
         raise InputError(f"{label}: must be of one channel and its image's size {size}, its shape is {array.shape}.")
-    if len(classes) == 1:
+    if len(classes) <= 1:  # a network of one channel has no label values
         return (array > 0).astype(np.uint8)
     array = with_values_of(classes, array, segments, label)
     _require_values(array, classes, label)

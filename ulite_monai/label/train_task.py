@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import monai.bundle
+import numpy as np
 import torch
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
+from PIL import Image
 
 from ulite_monai.errors import InputError, reason, tell_input_errors_in_one_line
 from ulite_monai.io.cases import stem
@@ -150,7 +152,11 @@ class BundleTraining(TrainTask):
     ) -> dict[str, Any]:
         """An entry of a data list whose label is on its image's grid, with the bundle's values."""
         if is_image(image):
-            label_of_image(image, label, self.model.labels, segments)
+            array = label_of_image(image, label, self.model.labels, segments)
+            if len(self.model.labels) > 1:  # else it may number its objects, which the bundle's training makes use of
+                label = folder / "labels" / f"{case_id}.png"
+                label.parent.mkdir(exist_ok=True)
+                Image.fromarray(array.T.astype(np.uint8)).save(label)
             return {"image": str(image), "label": str(label), "case_id": case_id}
         volume = read_volume(image, "replace")
         path = folder / "labels" / f"{case_id}.nii.gz"
