@@ -51,6 +51,70 @@ def write_volume(path: Path, array: np.ndarray, affine: np.ndarray | None = None
     return path
 
 
+OBLIQUE = nib.affines.from_matvec(
+    nib.eulerangles.euler2mat(0.3, -0.2, 0.4) @ np.diag([1.4, -0.9, 2.3]), [-31.5, 12.25, 40]
+)
+ANISOTROPIC = np.array([[-1.4, 0, 0, 90], [0, 0, 2.3, -126], [0, 0.9, 0, -72], [0, 0, 0, 1]])
+
+
+def nifti(
+    array: np.ndarray, sform=None, qform=None, codes=(1, 1), unit="mm", kind=nib.Nifti1Image, endian="<", **fields
+):
+    """A NIfTI image whose header holds these forms and fields as they are."""
+    header = kind.header_class(endianness=endian)
+    header.set_data_dtype(array.dtype.newbyteorder(endian))
+    header.set_data_shape(array.shape)
+    header.set_xyzt_units(unit, "sec")
+    header.set_sform(sform, code=0 if sform is None else codes[0])
+    header.set_qform(qform, code=0 if qform is None else codes[1])
+    if qform is None:  # or it stays at 1 mm
+        header["pixdim"][1:4] = np.linalg.norm(sform[:3, :3], axis=0) if sform is not None else (1.4, 0.9, 2.3)
+    for name, value in fields.items():
+        header[name] = value
+    return kind(array, None, header)
+
+
+def scaled(factor: float) -> np.ndarray:
+    """The oblique affine in another unit."""
+    return np.diag([factor] * 3 + [1]) @ OBLIQUE
+
+
+SHEARED = OBLIQUE @ np.array([[1, 0.3, 0, 0], [0, 1, 0.1, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+GEOMETRIES: dict[str, dict] = {
+    "sform": {"sform": ANISOTROPIC, "codes": (2, 0)},
+    "qform": {"qform": ANISOTROPIC},
+    "oblique_sform": {"sform": OBLIQUE, "codes": (3, 0)},
+    "oblique_qform": {"qform": OBLIQUE, "codes": (0, 2)},
+    "oblique_both": {"sform": OBLIQUE, "qform": OBLIQUE, "codes": (4, 1)},
+    "different": {"sform": OBLIQUE, "qform": ANISOTROPIC, "codes": (1, 2)},
+    "no_codes": {},
+    "sheared": {"sform": SHEARED, "codes": (1, 0)},
+    "sheared_both": {"sform": SHEARED, "qform": OBLIQUE},
+    "microns": {"sform": scaled(1000), "qform": scaled(1000), "unit": "micron"},
+    "microns_qform": {"qform": scaled(1000), "unit": "micron"},
+    "metres": {"sform": scaled(0.001), "qform": scaled(0.001), "unit": "meter"},
+    "big_endian": {"sform": OBLIQUE, "qform": OBLIQUE, "endian": ">"},
+    "big_endian_qform": {"qform": OBLIQUE, "endian": ">"},
+    "nifti2": {"sform": OBLIQUE, "qform": OBLIQUE, "kind": nib.Nifti2Image},
+    "nifti2_qform_big_endian": {"qform": OBLIQUE, "kind": nib.Nifti2Image, "endian": ">"},
+    "pair": {"qform": OBLIQUE, "kind": nib.Nifti1Pair},
+    "sform_of_other_pixdim": {"sform": OBLIQUE, "codes": (1, 0), "pixdim": [1, 3, 3, 3, 1, 1, 1, 1]},
+}
+
+
+@pytest.fixture(scope="session")
+def geometries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same anisotropic voxels below every form of NIfTI header, in one folder; none of them has 1 mm."""
+    folder = tmp_path_factory.mktemp("geometries")
+    image, _ = ellipsoids((20, 26, 12), seed=0)
+    paths = {}
+    for name, header in GEOMETRIES.items():
+        pair = issubclass(header.get("kind", nib.Nifti1Image), nib.Nifti1Pair) and "pair" in name
+        paths[name] = folder / f"{name}{'.hdr' if pair else '.nii.gz'}"
+        nib.save(nifti(image, **header), paths[name])
+    return paths
+
+
 def ellipsoids(shape: Sequence[int], seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A noisy image (float32) with two touching ellipsoids of different brightness, and its label map (uint8)."""
     random = np.random.default_rng(seed)

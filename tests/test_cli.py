@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ulite_monai
-from tests.conftest import environment, write_volume
+from tests.conftest import environment, run_bundle, write_volume
 from ulite_monai.cli import _setting
 
 COMMAND = [sys.executable, "-W", "ignore", "-c", "from ulite_monai.cli import main; main()"]
@@ -138,17 +138,47 @@ def test_inspect_a_dicom_tree(shared_data, tmp_path):
     assert done.stdout.count("usable") >= 2 and "88x128x17" in done.stdout
 
 
+def test_inspect_names_what_it_cant_read_and_lists_the_rest(tmp_path, monkeypatch):
+    """Whatever a reader raises; a 64-bit NRRD provoked a TypeError."""
+    from ulite_monai.io import inspect
+
+    for name in ("a", "b"):
+        write_volume(tmp_path / "in" / f"{name}.nii.gz", volume())
+    read = inspect.read_volume
+
+    def failing(file, *more):
+        if file.name == "a.nii.gz":
+            raise TypeError("no such pixel type")
+        return read(file, *more)
+
+    monkeypatch.setattr(inspect, "read_volume", failing)
+    first, second = inspect.inspect_path(tmp_path / "in").rows
+    assert first.problem == f"{tmp_path / 'in' / 'a.nii.gz'}: TypeError: no such pixel type"
+    assert second.problem is None and second.size == (30, 34, 26)
+
+
+@pytest.mark.slow
+def test_predict_prints_its_results_alone(weights, tmp_path):
+    """Nothing on standard error but what a user can act on."""
+    image = write_volume(tmp_path / "a.nii.gz", volume())
+    command = [sys.executable, "-c", "from ulite_monai.cli import main; main()", "predict", "-i", str(image)]
+    shown = {name: value for name, value in environment().items() if name != "PYTHONWARNINGS"}
+    options = {"cwd": tmp_path, "env": shown, "capture_output": True, "text": True}
+    done = subprocess.run([*command, "-o", "out"], **options)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+
+
 def test_check_a_good_and_a_bad_data_set(make_dataset, tmp_path):
     dataset = make_dataset(cases=3)
     done = ulite("check", dataset, cwd=tmp_path)
-    assert done.returncode == 0 and "3 cases, 0 errors, 0 warnings" in done.stdout
+    assert done.returncode == 0 and "3 cases, 0 errors, 2 warnings" in done.stdout
     image = dataset / "imagesTr" / "case_0.nii.gz"
     os.replace(dataset / "imagesTr" / "case_1.nii.gz", image)
     (dataset / "imagesTr" / "case_1.nii.gz").write_bytes(image.read_bytes())
     label = nib.load(dataset / "labelsTr" / "case_2.nii.gz")
     nib.save(nib.Nifti1Image(np.asarray(label.dataobj)[1:], label.affine), dataset / "labelsTr" / "case_2.nii.gz")
     done = ulite("check", dataset, cwd=tmp_path)
-    assert done.returncode == 1 and "3 cases, 1 errors, 1 warnings" in done.stdout
+    assert done.returncode == 1 and "3 cases, 1 errors, 3 warnings" in done.stdout
     assert "case_0, case_1: their images are the same file" in done.stdout
     assert "labelsTr/case_2.nii.gz: has shape (23, 28, 20)" in done.stdout
 
@@ -201,3 +231,44 @@ def test_export(weights, tmp_path):
     assert done.returncode == 0 and "net.ts" in done.stdout and (tmp_path / "net.ts").exists()
     done = ulite("export", "hippocampus", "--to", "onnx", "-o", "net.ts", "--ckpt", weights, cwd=tmp_path)
     assert done.returncode == 1 and "must end in .onnx" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_one_odd_file_never_loses_the_list(tmp_path):
+    from tests.io.test_itk_image import VALUES, nrrd
+
+    write_volume(tmp_path / "in" / "good.nii.gz", volume())
+    nrrd(tmp_path / "in" / "int64.nrrd", VALUES.astype(np.int64), "longlong")
+    (tmp_path / "in" / "bad.nrrd").write_bytes(b"NRRD0004\ntype: block\n")
+    done = ulite("inspect", "in", cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    verdicts = {line.split()[1]: line for line in done.stdout.splitlines() if line.startswith("│")}
+    assert [("usable" in verdicts[name]) for name in ("good", "int64", "bad")] == [True, True, False]
+
+
+def mended(path):
+    """A volume whose header nibabel mends: its first voxel size is negative."""
+    image = nib.Nifti1Image(volume(), np.eye(4))
+    image.set_qform(np.eye(4), 1)
+    image.set_sform(None, 0)
+    content = bytearray(image.to_bytes())
+    content[80:84] = np.float32(-1).tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.slow
+def test_every_command_tells_a_mended_header_once(bundle, weights, tmp_path):
+    path = mended(tmp_path / "data" / "imagesTr" / "a.nii")
+    write_volume(tmp_path / "data" / "labelsTr" / "a.nii.gz", np.ones((30, 34, 26), np.uint8))
+    config = str(bundle / "configs/inference.json")
+    run = ("run", "--bundle_root", str(bundle), "--config_file", config, "--ckpt", str(weights))
+    for done in (
+        ulite("predict", "-i", path, "-o", "out", "--ckpt", weights, cwd=tmp_path),
+        ulite("inspect", path, cwd=tmp_path),
+        ulite("check", "data", cwd=tmp_path),
+        run_bundle(*run, "--dataset_dir", str(path), "--output_dir", str(tmp_path / "by bundle"), cwd=tmp_path),
+    ):
+        assert done.returncode == 0, done.stderr
+        assert (done.stdout + done.stderr).count("pixdim[1,2,3] should be positive") == 1, done.stdout + done.stderr

@@ -1,5 +1,8 @@
 """Errors of libraries in one line that says what is wrong."""
 
+import subprocess
+import sys
+
 import pytest
 
 from ulite_monai.errors import InputError, reason
@@ -29,3 +32,18 @@ def test_an_input_error_below_comes_first():
     error = RuntimeError("applying transform x")
     error.__cause__ = InputError("a.nii: is empty.")
     assert reason(error) == "a.nii: is empty."
+
+
+@pytest.mark.parametrize(
+    ("raised", "line"),
+    [
+        ("KeyboardInterrupt('interrupted; go on by --resume.')", "interrupted; go on by --resume."),
+        ("KeyboardInterrupt()", "interrupted."),
+        ("InputError('a.nii: is empty.')", "error: a.nii: is empty."),
+        ("OSError(28, 'No space left on device', 'out/x')", "error: [Errno 28] No space left on device: 'out/x'"),
+    ],
+)
+def test_what_ends_the_process_is_one_line(raised, line):
+    code = f"from ulite_monai.errors import *; tell_input_errors_in_one_line(); raise {raised}"
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True)
+    assert done.returncode != 0 and done.stderr.strip() == line and not done.stdout

@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import gc
 import logging
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,19 +27,41 @@ Source = Annotated[Path, typer.Argument(help="A file, a folder, a data list or a
 
 
 def main() -> None:
-    """Run the command; an InputError becomes one line and exit code 1."""
+    """Run the command; an InputError becomes one line and exit code 1, Ctrl-C exit code 130."""
     # A third of a short command's time went into looking for garbage: while MONAI is imported, and at the exit.
     gc.set_threshold(10_000)
     atexit.register(gc.freeze)
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    logging.getLogger("ulite_monai").setLevel(logging.WARNING)
     try:
         app()
+    except _Stopped as stop:
+        typer.echo(stop.message, err=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(stop.code)  # without waiting for what other threads compute
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            typer.echo("interrupted.", err=True)
+        raise
     except Exception as error:
         told = input_error(error)
         if told is None:
             raise
         typer.echo(f"error: {told}", err=True)
         raise SystemExit(1) from None
+
+
+INTERRUPTED = 130  # the exit code after Ctrl-C
+
+
+class _Stopped(Exception):
+    """The end of a run whose threads may still compute."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
 
 
 @app.command()
@@ -63,6 +87,9 @@ def predict(
     tta: Annotated[bool, typer.Option("--tta", help="Average over flips: slower.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also what lies outside the bundle's ranges.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Leave cases that are done.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that this program didn't write, or that were changed.")
+    ] = False,
     resample_tilt: Annotated[bool, typer.Option("--resample-tilt", help="Resample tilted DICOM series.")] = False,
     jobs: Annotated[int, typer.Option(help="Cases that are read and written at the same time.")] = 2,
     set: Annotated[list[str] | None, typer.Option("--set", help="id=value of inference.json, repeatable.")] = None,
@@ -93,24 +120,34 @@ def predict(
         probabilities=probabilities,
         force=force,
         resume=resume,
+        overwrite=overwrite,
         resample_tilt=resample_tilt,
         jobs=jobs,
     )
-    with Progress(console=console, transient=True) as progress:
-        bar = progress.add_task("segmenting", total=None)
-        windows = progress.add_task("windows", visible=False)
-        segmenter.inferer.on_window = lambda done, total: progress.update(
-            windows, completed=done, total=total, visible=done < total
-        )
+    run = "no case"  # until the first is done
+    try:
+        with Progress(console=console, transient=True) as progress:
+            bar = progress.add_task("segmenting", total=None)
+            windows = progress.add_task("windows", visible=False)
+            segmenter.inferer.on_window = lambda done, total: progress.update(
+                windows, completed=done, total=total, visible=done < total
+            )
 
-        def tell(result: Any, number: int, total: int) -> None:
-            progress.update(bar, completed=number, total=total)
-            text = f"[{number}/{total}] {result.id}: {result.status}, {result.seconds:.1f} s"
-            console.print(text + (f": {result.message}" if result.message else ""), markup=False, soft_wrap=True)
-            for warning in result.warnings:
-                console.print(f"    warning: {warning}", markup=False, soft_wrap=True)
+            def tell(result: Any, number: int, total: int) -> None:
+                nonlocal run
+                run = f"{number} of {total} cases"
+                progress.update(bar, completed=number, total=total)
+                text = f"[{number}/{total}] {result.id}: {result.status}, {result.seconds:.1f} s"
+                console.print(text + (f": {result.message}" if result.message else ""), markup=False, soft_wrap=True)
+                for warning in result.warnings:
+                    console.print(f"    warning: {warning}", markup=False, soft_wrap=True)
 
-        results = predict_cases(input, output, segmenter, options, tell)
+            results = predict_cases(input, output, segmenter, options, tell)
+    except KeyboardInterrupt:
+        told = f"interrupted: {run} done, see {output}; the same command with --resume goes on."
+        raise _Stopped(told, INTERRUPTED) from None
+    except InputError as error:
+        raise _Stopped(f"error: {error}", 1) from None
     console.print(_summary(results, segmenter.labels))
     if any(result.status in ("failed", "refused") for result in results):
         raise SystemExit(1)
@@ -230,6 +267,9 @@ def serve(
     allow_origin: Annotated[
         list[str] | None, typer.Option(help="Another web page that may use the server, as http://HOST:PORT.")
     ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Another name or address by which the server may be called; repeatable.")
+    ] = None,
     print_app: Annotated[
         bool, typer.Option("--print-app", help="Only make the app's folder and print it, for monailabel start_server.")
     ] = False,
@@ -251,4 +291,4 @@ def serve(
     elif studies is None:
         raise InputError("--studies is missing: give a folder of images, or a PACS's DICOMweb as http://HOST/PATH.")
     else:
-        start(bundle or ["hippocampus"], studies, work, host, port, device, allow_origin or [])
+        start(bundle or ["hippocampus"], studies, work, host, port, device, allow_origin or [], allow_host or [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from collections.abc import Iterator
@@ -32,9 +33,10 @@ def reason(error: BaseException) -> str:
 
 
 def tell_input_errors_in_one_line() -> None:
-    """From now on, an InputError that ends the process prints its message alone, without a traceback.
+    """From now on, an InputError or Ctrl-C that ends the process prints its message alone, without a traceback.
 
-    The exit code stays 1. Other errors keep their traceback.
+    So does a system that refuses to write: a full disk, a folder without permission. The exit code stays 1, that of
+    Ctrl-C its own. Other errors keep their traceback.
     """
     if sys.excepthook is not _tell:
         sys.excepthook = _tell
@@ -46,11 +48,17 @@ MONAI_WRAPPERS = ("applying transform", "Failed to evaluate", "Failed to instant
 
 
 def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    told = input_error(error)
-    if told is None:
+    told = input_error(error) or next(filter(_is_refusal, _causes(error)), None)
+    if isinstance(error, KeyboardInterrupt):
+        print(str(error) or "interrupted.", file=sys.stderr)
+    elif told is None:
         sys.__excepthook__(kind, error, trace)
     else:
         print(f"error: {told}", file=sys.stderr)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -23,12 +23,18 @@ def configs(bundle):
 @pytest.mark.parametrize(
     "name",
     [
-        *("network_def", "labels", "in_channels", "spacing", "flip_axes", "skip_empty", "skip_empty_margin"),
+        *("network_def", "in_channels", "spacing", "skip_empty", "skip_empty_margin"),
         *("resample_tilt", "overlap", "sw_batch_size", "max_memory"),
     ],
 )
 def test_training_and_inference_say_the_same(configs, name):
     assert configs["train"][name] == configs["inference"][name]
+
+
+def test_without_a_data_set_training_has_the_bundles_names_and_flips(configs):
+    parser = ConfigParser(configs["train"])
+    for name in ("labels", "flip_axes"):
+        assert parser.get_parsed_content(name) == configs["inference"][name]
 
 
 def test_validation_preprocesses_and_infers_as_inference_does(configs):
@@ -85,7 +91,7 @@ def test_flips_are_those_asked_for(configs, axes):
 
 def test_metadata_fits_the_network(configs):
     formats = configs["metadata"]["network_data_format"]
-    labels = configs["train"]["labels"]
+    labels = configs["inference"]["labels"]
     assert [formats["outputs"]["pred"]["channel_def"][str(i)] for i in range(3)] == ["background", *labels]
     assert formats["outputs"]["pred"]["num_channels"] == len(labels) + 1
     assert configs["metadata"]["schema"].endswith("meta_schema_20240725.json")

@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from tests.conftest import SMALL, ellipsoids, environment, read_json, run_bundle, write_volume
+from ulite_monai.errors import InputError
 from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
 
 
@@ -56,7 +57,7 @@ def test_what_a_run_leaves(trained):
     assert len(split["training"]) == 4 and len(split["validation"]) == 2
     assert not set(split["training"]) & set(split["validation"])
     settings = read_json(run / "run.json")["settings"]
-    assert settings["epochs"] == 2 and settings["seed"] == 0 and settings["labels"] == ["anterior", "posterior"]
+    assert settings["epochs"] == 2 and settings["seed"] == 0 and settings["labels"] == ["class_1", "class_2"]
     assert read_json(run / "run.json")["versions"]["monai"]
     assert all(isinstance(t, torch.Tensor) for t in state(run / "model.pt").values())
     last = state(run / "last.ckpt")
@@ -67,7 +68,7 @@ def test_what_a_run_leaves(trained):
 def test_what_a_run_prints(trained):
     folder, done = trained
     lines = [line.split(" ", 1)[-1] for line in done.stdout.splitlines()]
-    assert any(line.startswith("epoch 1/2: loss ") and "Dice anterior" in line for line in lines)
+    assert any(line.startswith("epoch 1/2: loss ") and "Dice class_1" in line for line in lines)
     assert sum(line.startswith("epoch ") for line in lines) == 2
     assert "--config_file" in lines[-2] and "evaluate.json" in lines[-2]
     assert str(folder / "the run" / "model.pt") in lines[-1] and "inference.json" in lines[-1]
@@ -102,8 +103,8 @@ def test_the_weights_need_no_settings_again(bundle, trained, tmp_path, caplog):
     assert segmenter.labels == ["a", "b"] and segmenter.settings["spacing"] == [2.0, 1.0, 1.0]
     assert segmenter.recorded["network_def#features"] == [8, 16, 16]
     assert "run.json" not in caplog.text
-    other = Segmenter("hippocampus", run / "model.pt", "cpu", overrides={"labels": ["c", "d"]})
-    assert other.labels == ["c", "d"] and "labels" not in other.recorded
+    with pytest.raises(InputError, match=r"trained for the labels \['a', 'b'\]"):
+        Segmenter("hippocampus", run / "model.pt", "cpu", overrides={"labels": ["c", "d"]})
     alone = tmp_path / "alone.pt"
     alone.write_bytes((run / "model.pt").read_bytes())
     typed = {"network_def#features": [8, 16, 16], "network_def#strides": 2, "spacing": [2.0, 1.0, 1.0]}
@@ -178,6 +179,55 @@ def test_killed_in_mid_epoch_and_resumed_ends_bit_equal(bundle, trained, tmp_pat
     for part in ("network", "average"):
         assert equal(resumed[part], through[part])
     assert equal(state(run / "model.pt"), state(tmp_path / "through" / "model.pt"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_one_line_that_says_how_to_go_on(bundle, trained, tmp_path):
+    folder, _ = trained
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--bundle_root", str(bundle)]
+    command += ["--config_file", str(bundle / "configs/train.json"), "--dataset_dir", str(folder / "my data")]
+    command += ["--output_dir", str(run), "--num_folds", "3", "--epochs", "300", *SMALL]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 300
+    while not (run / "last.ckpt").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGINT
+    (line,) = [line for line in errors.splitlines() if not line.startswith("parsing config_file")]
+    assert line.startswith("interrupted in epoch ") and line.endswith("with --resume True.") and str(run) in line
+    assert {path.name for path in run.iterdir()} >= {"model.pt", "last.ckpt"}
+    assert not list(run.glob(".partial*"))
+
+
+@pytest.mark.slow
+def test_names_of_the_data_set_and_a_contradiction(bundle, make_dataset, tmp_path):
+    """`dataset.json` names the lobes: no flips, no plane, and the evaluation asks for no names again."""
+    dataset = make_dataset()
+    labels = {"0": "background", "1": "left lobe", "2": "right lobe"}
+    (dataset / "dataset.json").write_text(json.dumps({"labels": labels, "file_ending": ".nii.gz"}))
+    done = train(bundle, dataset, tmp_path / "run", "--epochs", "1")
+    settings = read_json(tmp_path / "run" / "run.json")["settings"]
+    assert settings["labels"] == ["left lobe", "right lobe"] and settings["flip_axes"] == []
+    assert "doesn't flip left and right" in done.stdout and "Dice left lobe" in done.stdout
+    typed = ("--epochs", "1", "--labels", "['anterior','posterior']")
+    done = train(bundle, dataset, tmp_path / "other", *typed, check=False)
+    assert done.returncode == 1 and "['left lobe', 'right lobe']" in last_line(done) and "anterior" in last_line(done)
+    done = train(bundle, dataset, tmp_path / "other", "--epochs", "1", "--flip_axes", "[0]", check=False)
+    assert done.returncode == 1 and "would flip left and right" in last_line(done)
+    weights = ("--ckpt", str(tmp_path / "run" / "model.pt"), *SMALL[4:])
+    start = ("run", "--bundle_root", str(bundle), "--config_file")
+    both = str([str(bundle / "configs" / name) for name in ("train.json", "evaluate.json")])
+    evaluate = (*start, both, "--dataset_dir", str(dataset), "--num_folds", "3", *weights)
+    run_bundle(*evaluate, "--output_dir", str(tmp_path / "evaluation"), cwd=tmp_path)
+    assert list(read_json(tmp_path / "evaluation" / "summary.json")["labels"]) == ["left lobe", "right lobe"]
+    done = run_bundle(*evaluate, "--labels", "['a','b']", cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "left lobe" in last_line(done) and "['a', 'b']" in last_line(done)
+    infer = (*start, str(bundle / "configs/inference.json"), "--dataset_dir", str(dataset / "imagesTr"), *weights)
+    done = run_bundle(*infer, "--output_dir", str(tmp_path / "masks"), cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "was trained for the labels ['left lobe', 'right lobe']" in last_line(done)
+    assert not (tmp_path / "masks").exists()
 
 
 @pytest.mark.slow
@@ -368,6 +418,7 @@ def test_two_processes_train_one_network(bundle, trained, tmp_path):
     watch = {
         "_target_": "tests.bundle.watch_ranks.WatchRanks",
         "network": "@network",
+        "validated": "$@average.model",
         "folder": str(tmp_path / "watched"),
     }
     overlay.write_text(json.dumps({"+train#handlers": [watch]}))
@@ -386,6 +437,10 @@ def test_two_processes_train_one_network(bundle, trained, tmp_path):
     # Running statistics are each process's own on a CPU, where PyTorch has no synchronised batch norm.
     first, second = ({n: t for n, t in rank["network"].items() if "running" not in n} for rank in ranks)
     assert equal(first, second)
+    # What is validated is one network, statistics and all, and the one that is saved.
+    assert equal(ranks[0]["validated"], ranks[1]["validated"])
+    averaged = state(tmp_path / "run" / "last.ckpt")["average"]
+    assert equal(ranks[1]["validated"], {n.removeprefix("module."): w for n, w in averaged.items() if "module." in n})
     assert done.stdout.count("epoch 2/2") == 1
     rank_without_a_batch = ("--batch_size", "3", "--output_dir", str(tmp_path / "large batch"))
     done = subprocess.run([*command, *rank_without_a_batch], cwd=tmp_path, env=environment(), capture_output=True)

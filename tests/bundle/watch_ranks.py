@@ -8,10 +8,11 @@ from ignite.engine import Events
 
 
 class WatchRanks:
-    """Writes `rank<N>.pt` with the case ids of each epoch and the network at the end."""
+    """Writes `rank<N>.pt` with the case ids of each epoch, and the network and what it validates at the end."""
 
-    def __init__(self, network, folder):
+    def __init__(self, network, validated, folder):
         self.network = network
+        self.validated = validated
         self.folder = Path(folder)
         self.seen = []
 
@@ -25,5 +26,6 @@ class WatchRanks:
 
     def write(self, engine):
         self.folder.mkdir(exist_ok=True)
-        state = {"seen": self.seen, "network": self.network.module.state_dict()}
+        networks = {"network": self.network.module.state_dict(), "validated": self.validated.state_dict()}
+        state = {"seen": self.seen, **networks}
         torch.save(state, self.folder / f"rank{dist.get_rank()}.pt")

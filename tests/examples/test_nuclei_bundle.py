@@ -217,6 +217,6 @@ def test_the_stock_run_writes_png(nuclei, weights, dataset, tmp_path):
         cwd=tmp_path,
     )
     images = sorted((dataset / "images").iterdir())
-    assert [p.name for p in sorted((tmp_path / "out").iterdir())] == [p.name for p in images]
+    assert [p.name for p in sorted((tmp_path / "out").glob("*.png"))] == [p.name for p in images]
     for path in images:
         assert Image.open(path).size == Image.open(tmp_path / "out" / path.name).size

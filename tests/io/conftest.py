@@ -92,6 +92,48 @@ def write_series(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+def make_enhanced(array: np.ndarray, affine: np.ndarray, frames: Sequence[int], number: int = 1):
+    """A dataset of Enhanced MR Image Storage that holds the slices `frames` of a volume."""
+    pydicom = pytest.importorskip("pydicom")
+    slices = [make_slice(array, affine, k) for k in frames]
+    ds = make_slice(array, affine, frames[0])
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = pydicom.uid.EnhancedMRImageStorage
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.826.0.1.3680043.8.498.6.{number}"
+    ds.InstanceNumber, ds.NumberOfFrames = number, len(slices)
+    ds.PixelData = b"".join(one.PixelData for one in slices)
+    ds.PerFrameFunctionalGroupsSequence = []
+    for one in slices:
+        groups, position, orientation, measures = (pydicom.Dataset() for _ in range(4))
+        position.ImagePositionPatient = one.ImagePositionPatient
+        orientation.ImageOrientationPatient = one.ImageOrientationPatient
+        measures.PixelSpacing, measures.SliceThickness = one.PixelSpacing, one.SliceThickness
+        groups.PlanePositionSequence, groups.PlaneOrientationSequence = [position], [orientation]
+        groups.PixelMeasuresSequence = [measures]
+        ds.PerFrameFunctionalGroupsSequence.append(groups)
+    del ds.ImagePositionPatient, ds.ImageOrientationPatient, ds.PixelSpacing, ds.SliceThickness
+    return ds
+
+
+@pytest.fixture
+def write_enhanced(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes a volume as multi-frame files, which hold the slices that `files` lists."""
+
+    def write(
+        files: Sequence[Sequence[int]],
+        array: np.ndarray | None = None,
+        affine: np.ndarray = AXIAL_LPS,
+        folder: str = "e",
+    ) -> Path:
+        place = tmp_path / folder
+        place.mkdir()
+        for number, frames in enumerate(files, 1):
+            dataset = make_enhanced(volume_array() if array is None else array, affine, frames, number)
+            dataset.save_as(place / f"part{number}", enforce_file_format=True)
+        return place
+
+    return write
+
+
 @pytest.fixture
 def same_place() -> Callable[..., None]:
     """A function that asserts that two (array, affine) put the same values at the same places."""

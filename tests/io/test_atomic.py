@@ -95,7 +95,7 @@ WRITERS = {
     "volumes.csv": lambda path, volume: write_volumes_csv(
         {f"case_{n}": label_volumes(MASK, volume.affine, ["one", "two"]) for n in range(99)}, path
     ),
-    "model.pt": lambda path, volume: _save({"weight": torch.zeros(9999)}, path),
+    "model.pt": lambda path, volume: _save({path: {"weight": torch.zeros(9999)}}),
 }
 
 

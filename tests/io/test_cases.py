@@ -1,6 +1,7 @@
 """Cases found in the layouts that people have."""
 
 import json
+import os
 import re
 
 import nibabel as nib
@@ -11,6 +12,8 @@ from PIL import Image
 from tests.conftest import write_volume
 from ulite_monai.errors import InputError
 from ulite_monai.io.cases import Case, case_items, find_cases, find_labelled_cases, stem
+from ulite_monai.io.images import write_mask
+from ulite_monai.io.output_folder import OutputFolder
 
 VOXELS = np.zeros((3, 4, 5), np.uint8)
 
@@ -73,8 +76,11 @@ def test_masks_beside_images_are_no_inputs(tmp_path):
         (tmp_path / name).mkdir()
         Image.fromarray(np.zeros((4, 3), np.uint8)).save(tmp_path / name / "a.png")
     assert [case.image for case in find_cases(tmp_path)] == [(tmp_path / "images" / "a.png",)]
-    (tmp_path / "masks" / "predictions.json").touch()  # a folder of ours, which may stand beside other inputs
-    assert ids(find_cases(tmp_path)) == ["images/a", "masks/a"]
+    ours = OutputFolder(tmp_path / "masks", overwrite=True)  # which may stand beside other inputs
+    with ours.writing([tmp_path / "masks" / "a.png"]):
+        write_mask(np.zeros((3, 4), np.uint8), tmp_path / "masks" / "a.png")
+    ours.write_record({})
+    assert ids(find_cases(tmp_path)) == ["images/a"]
 
 
 def test_two_inputs_of_one_output_are_both_named(tmp_path):
@@ -191,3 +197,71 @@ def test_no_dataset(value, words):
 def test_a_folder_of_another_layout(tmp_path):
     with pytest.raises(InputError, match=r"neither dataset\.json nor the folders imagesTr"):
         find_labelled_cases(tmp_path)
+
+
+@pytest.mark.parametrize("case_id", ["../x", "/x", "a/../../x", "a//b", ".", "..", "a\\b", "a:b", "a\nb", "a*", "a/ b"])
+def test_a_case_id_that_names_no_file_below_a_folder(tmp_path, case_id):
+    write_volume(tmp_path / "a.nii.gz", VOXELS)
+    (tmp_path / "list.json").write_text(json.dumps([{"image": "a.nii.gz", "case_id": case_id}]))
+    with pytest.raises(InputError, match=r"list\.json: .* can't be a case_id, because the outputs are named by it"):
+        find_cases(tmp_path / "list.json")
+
+
+def test_case_ids_that_people_have(tmp_path):
+    write_volume(tmp_path / "x" / "a.nii.gz", VOXELS)
+    names = ["sub-01/T1 w", "3", "Fall_Müller.v2"]
+    entries = [{"image": "x/a.nii.gz", "case_id": int(name) if name.isdigit() else name} for name in names]
+    (tmp_path / "list.json").write_text(json.dumps(entries))
+    assert ids(find_cases(tmp_path / "list.json")) == sorted(names)
+    (tmp_path / "x" / "list.json").write_text(json.dumps([{"image": ".."}, {"image": "a.nii.gz"}]))
+    assert ids(find_cases(tmp_path / "x" / "list.json")) == ["a", tmp_path.name]
+
+
+@pytest.mark.parametrize("image", [5, None, {}, [], ["a.nii.gz", 5]])
+def test_an_image_that_is_no_path(tmp_path, image):
+    (tmp_path / "list.json").write_text(json.dumps([{"image": image}]))
+    with pytest.raises(InputError, match="an entry's image must be a path, or a list of them"):
+        find_cases(tmp_path / "list.json")
+
+
+def test_a_data_list_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "list.json").write_text(json.dumps([{"image": "a.nii.gz"}]), encoding="utf-8-sig")
+    assert ids(find_cases(tmp_path / "list.json")) == ["a"]
+
+
+def test_what_cant_be_read_is_a_case(tmp_path, monkeypatch):
+    """A folder that can't be listed, one whose files can't be looked at, and files without permission."""
+    for name in ("a.nii.gz", "locked/b.nii.gz", "half/c.nii.gz", "secret.dcm", ".hidden"):
+        write_volume(tmp_path / "in" / f"{name}.nii", VOXELS).rename(tmp_path / "in" / name)
+    listing, stat, locked = os.scandir, os.stat, str(tmp_path / "in" / "locked")
+
+    def scandir(path="."):
+        if str(path) == locked:
+            raise PermissionError(13, "Permission denied", locked)
+        return listing(path)
+
+    def no_stat(path, **options):
+        if str(path).endswith("c.nii.gz"):
+            raise PermissionError(13, "Permission denied", path)
+        return stat(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        patch.setattr(os, "stat", no_stat)
+        patch.setattr(os, "access", lambda path, mode: not str(path).endswith(("locked", "secret.dcm", ".hidden")))
+        assert ids(find_cases(tmp_path / "in")) == ["a", "half/c", "locked", "secret.dcm"]
+        with pytest.raises(InputError, match="locked: can't be read: Permission denied"):
+            find_cases(tmp_path / "in" / "locked")
+
+
+def test_what_this_program_wrote_is_no_input(tmp_path):
+    """Also two folders down, and of a run that was killed before its record; the user's beside it is."""
+    for name in ("a", "masks/b", "deep/er/masks/b"):
+        write_volume(tmp_path / f"{name}.nii.gz", VOXELS)
+    for folder in (tmp_path / "masks", tmp_path / "deep" / "er" / "masks"):
+        ours = OutputFolder(folder)
+        with ours.writing([folder / "a.png"]):
+            write_mask(np.zeros((3, 4), np.uint8), folder / "a.png")
+        if folder.parent == tmp_path:
+            ours.write_record({})
+    assert ids(find_cases(tmp_path)) == ["a", "deep/er/masks/b", "masks/b"]

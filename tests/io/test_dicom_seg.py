@@ -14,11 +14,14 @@ import pytest
 pydicom = pytest.importorskip("pydicom", "3.0")
 pytest.importorskip("highdicom")
 
+from tests.io.conftest import LPS_TO_RAS, OBLIQUE, affine_from, volume_array  # noqa: E402
 from tests.io.test_atomic import full_disk  # noqa: E402
 from ulite_monai.errors import InputError  # noqa: E402
-from ulite_monai.io.dicom_seg import write_dicom_seg  # noqa: E402
+from ulite_monai.io.dicom_seg import require_encodable, write_dicom_seg  # noqa: E402
+from ulite_monai.io.dicom_text import complete_character_sets  # noqa: E402
 from ulite_monai.io.dicom_tree import find_series  # noqa: E402
-from ulite_monai.io.replaceable import require_replaceable  # noqa: E402
+from ulite_monai.io.dicom_volume import read_series  # noqa: E402
+from ulite_monai.io.write_nifti import write_label_map  # noqa: E402
 
 STRUCTURE = {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"}
 HIPPOCAMPUS = {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}
@@ -156,17 +159,6 @@ def test_segments_are_coded_and_an_empty_one_stays(write_series, tmp_path):
     assert "research use" in seg.ContentDescription and "research use" in seg.SeriesDescription
 
 
-def test_it_may_be_replaced_until_somebody_corrects_it(write_series, tmp_path):
-    path = tmp_path / "m.seg.dcm"
-    written(write_series(), path)
-    require_replaceable(path)
-    corrected = pydicom.dcmread(path)
-    corrected.PixelData = bytes([corrected.PixelData[0] ^ 1]) + corrected.PixelData[1:]
-    corrected.save_as(path)
-    with pytest.raises(InputError, match="or was changed since"):
-        require_replaceable(path)
-
-
 def test_an_empty_mask_is_written(write_series, tmp_path):
     series = find_series(write_series()).series[0]
     write_dicom_seg(np.zeros(series.shape, np.uint8), series, LABELS, tmp_path / "m.seg.dcm", *MAKER)
@@ -204,6 +196,167 @@ def test_a_time_point_of_a_multi_frame_file(write_series, tmp_path):
         empty = tmp_path / f"{number}empty.seg.dcm"
         write_dicom_seg(np.zeros_like(mask), series, LABELS, empty, *MAKER)
         assert not pydicom.dcmread(empty).pixel_array.any()
+
+
+def test_what_made_it_is_told(write_series, tmp_path):
+    written(write_series(), tmp_path / "m.seg.dcm")
+    seg = pydicom.dcmread(tmp_path / "m.seg.dcm")
+    assert seg.ContentCreatorName == "U-Lite hippocampus 0.1.0^"
+    assert seg.SeriesDescription == "U-Lite hippocampus 0.1: For research use only, not for diagnosis"
+    assert (seg.Manufacturer, seg.ManufacturerModelName, seg.SoftwareVersions) == ("ulite-monai", *MAKER)
+
+
+def read_itk(path: Path):
+    sitk = pytest.importorskip("SimpleITK")
+    image = sitk.ReadImage(str(path))
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) @ np.diag(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return sitk.GetArrayFromImage(image).T, LPS_TO_RAS @ affine
+
+
+@pytest.mark.parametrize("spacing", [(0.8, 0.5, 2.5), (0.005, 0.004, 0.02)])
+@pytest.mark.parametrize("kind", ["classic", "enhanced", "single frames", "two files", "one of two"])
+def test_every_way_to_the_mask_leads_to_its_place(write_series, write_enhanced, tmp_path, same_place, kind, spacing):
+    array, affine = volume_array((12, 14, 6)), affine_from(OBLIQUE, spacing)
+    layouts = {
+        "enhanced": [range(6)],
+        "single frames": [[k] for k in range(6)],
+        "two files": [range(2), range(2, 6)],
+        "one of two": [range(6), range(6)],
+    }
+    folder = write_series(array, affine) if kind == "classic" else write_enhanced(layouts[kind], array, affine)
+    series, mask, _ = written(folder, tmp_path / "m.seg.dcm")
+    require_encodable(series, LABELS, *MAKER)
+    np.testing.assert_array_equal(read_by_dcmqi(tmp_path / "m.seg.dcm", series, tmp_path / "read"), mask)
+    assert complaints(tmp_path / "m.seg.dcm") == []
+    write_label_map(mask, read_series(series), tmp_path / "m.nii.gz")
+    nifti = nib.load(tmp_path / "m.nii.gz")
+    same_place(np.asarray(nifti.dataobj), nifti.affine, mask, affine)
+    same_place(*read_itk(tmp_path / "m.nii.gz"), mask, affine)
+
+
+def references(path: Path) -> set[tuple[str, str, int | None]]:
+    seg = pydicom.dcmread(path)
+    listed = {item.ReferencedSOPInstanceUID for item in seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence}
+    found = {
+        (source.ReferencedSOPClassUID.name, source.ReferencedSOPInstanceUID, source.get("ReferencedFrameNumber"))
+        for frame in seg.PerFrameFunctionalGroupsSequence
+        for derivation in frame.DerivationImageSequence
+        for source in derivation.SourceImageSequence
+    }
+    assert {instance for _, instance, _ in found} <= listed
+    return found
+
+
+def test_a_volume_of_several_files_refers_to_each_of_its_frames(write_enhanced, tmp_path):
+    folder = write_enhanced([[0, 1, 2, 3], [4, 5]], volume_array((12, 14, 6)))
+    series = find_series(folder).series[0]
+    write_dicom_seg(np.ones(series.shape, np.uint8), series, LABELS, tmp_path / "m.seg.dcm", *MAKER)
+    uids = [pydicom.dcmread(folder / name).SOPInstanceUID for name in ("part1", "part2")]
+    kind = "Enhanced MR Image Storage"
+    expected = {(kind, uids[0], frame) for frame in (1, 2, 3, 4)} | {(kind, uids[1], frame) for frame in (1, 2)}
+    assert references(tmp_path / "m.seg.dcm") == expected
+
+
+def test_enhanced_files_of_one_frame_are_referred_to_without_a_frame(write_enhanced, tmp_path):
+    series = find_series(write_enhanced([[0], [1], [2], [3]])).series[0]
+    write_dicom_seg(np.ones(series.shape, np.uint8), series, LABELS, tmp_path / "m.seg.dcm", *MAKER)
+    assert {frame for _, _, frame in references(tmp_path / "m.seg.dcm")} == {None}
+    assert len(references(tmp_path / "m.seg.dcm")) == 4
+
+
+def test_a_wrong_distance_in_the_headers_doesnt_move_it(write_series, tmp_path):
+    folder = write_series(volume_array((12, 14, 6)), change=lambda ds, k: setattr(ds, "SpacingBetweenSlices", 7.0))
+    series, mask, _ = written(folder, tmp_path / "m.seg.dcm")
+    np.testing.assert_array_equal(read_by_dcmqi(tmp_path / "m.seg.dcm", series, tmp_path / "read"), mask)
+
+
+TEXTS = {
+    "": "Doe^Jane",
+    "ISO_IR 100": "Müller^Jürgen",
+    "ISO_IR 101": "Wałęsa^Łucja",
+    "ISO_IR 13": "ﾔﾏﾀﾞ^ﾀﾛｳ",
+    "ISO_IR 126": "Διονυσιος^",
+    "ISO_IR 127": "قباني^لنزار",
+    "ISO_IR 138": "שרון^דבורה",
+    "ISO_IR 144": "Люкceмбypг^",
+    "ISO_IR 148": "Çavuş^",
+    "ISO_IR 166": "สมชาย^",
+    "ISO_IR 192": "王^小東",
+    "ISO_IR 203": "Œuvre^€",
+    "GB18030": "王^小东",
+    "GBK": "王^小东",
+    "\\ISO 2022 IR 87": "Yamada^Tarou=山田^太郎=やまだ^たろう",
+    "ISO 2022 IR 13\\ISO 2022 IR 87": "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう",
+    "\\ISO 2022 IR 149": "Hong^Gildong=洪^吉洞=홍^길동",
+    "\\ISO 2022 IR 58": "Zhang^XiaoDong=张^小东",
+    "ISO 2022 IR 6\\ISO 2022 IR 100\\ISO 2022 IR 144": "Müller^Люк",
+}
+# As in the standard (PS3.5, annex K); pydicom writes it without its escape sequences.
+SIMPLIFIED = b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab"
+
+
+@pytest.mark.parametrize("character_set", TEXTS)
+def test_the_patient_keeps_his_name_in_every_character_set(write_series, tmp_path, character_set):
+    def named(ds, k):
+        complete_character_sets()
+        ds.SpecificCharacterSet = character_set.split("\\")
+        ds.PatientName = SIMPLIFIED if character_set.endswith("58") else TEXTS[character_set]
+        ds.PatientID = TEXTS[character_set].partition("^")[0]
+
+    series = find_series(write_series(change=named)).series[0]
+    labels = [{**LABELS[0], "name": "hipocampo, część przednia"}, *LABELS[1:]]
+    require_encodable(series, labels, *MAKER)
+    assert write_dicom_seg(np.ones(series.shape, np.uint8), series, labels, tmp_path / "m.seg.dcm", *MAKER) == []
+    seg = pydicom.dcmread(tmp_path / "m.seg.dcm")
+    assert seg.SpecificCharacterSet == "ISO_IR 192"
+    assert (seg.PatientName, seg.PatientID) == (TEXTS[character_set], TEXTS[character_set].partition("^")[0])
+    assert seg.SegmentSequence[0].SegmentLabel == "hipocampo, część przednia"
+    assert complaints(tmp_path / "m.seg.dcm") == []
+
+
+def test_malformed_values_are_left_empty_and_said(write_series, tmp_path):
+    def malformed(ds, k):
+        ds.PatientSex, ds.StudyDate, ds.StudyTime, ds.PatientBirthDate = "U", "20200101", "101010", "19600101"
+
+    folder = write_series(change=malformed)
+    for file in folder.iterdir():
+        content = file.read_bytes().replace(b"20200101", b"01.01.20").replace(b"101010", b"10h10m")
+        file.write_bytes(content)
+    _, _, notes = written(folder, tmp_path / "m.seg.dcm")
+    assert notes == [
+        "series7_8730791c: its PatientSex, StudyDate, StudyTime aren't in DICOM's form; left empty in the DICOM SEG."
+    ]
+    seg = pydicom.dcmread(tmp_path / "m.seg.dcm")
+    assert (seg.PatientSex, seg.StudyDate, seg.StudyTime, seg.PatientBirthDate) == ("", "", "", "19600101")
+
+
+@pytest.mark.parametrize("uid", ["1.3.12.2.1107.5.9.1", "1.2.840.10008.5.1.4.1.1.7"])
+def test_kinds_of_images_that_highdicom_doesnt_know_are_referred_to(write_series, tmp_path, uid):
+    def as_kind(ds, k):
+        ds.SOPClassUID = uid
+
+    written(write_series(change=as_kind), tmp_path / "m.seg.dcm")
+    seg = pydicom.dcmread(tmp_path / "m.seg.dcm")
+    assert {item.ReferencedSOPClassUID for item in seg.SourceImageSequence} == {uid}
+
+
+REFUSALS = {
+    "its files name several studies": lambda ds, k: setattr(ds, "StudyInstanceUID", f"1.2.{k}"),
+    "has no StudyInstanceUID": lambda ds, k: delattr(ds, "StudyInstanceUID"),
+    "no usable PixelSpacing": lambda ds, k: delattr(ds, "PixelSpacing"),
+    "write NIfTI alone, --format nifti with --resample-tilt": lambda ds, k: setattr(
+        ds, "ImagePositionPatient", [0, 0.5 * k, 2.5 * k]
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_what_the_headers_rule_out_is_refused_beforehand(write_series, reason):
+    series = find_series(write_series(change=REFUSALS[reason])).series[0]
+    with pytest.raises(InputError, match=f"{series.id}: .*{reason}"):
+        require_encodable(series, LABELS, *MAKER)
 
 
 def test_what_the_headers_lack_is_filled_and_said_but_not_in_the_files(write_series, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 pydicom = pytest.importorskip("pydicom", "3.0")
 
 from ulite_monai.errors import InputError  # noqa: E402
+from ulite_monai.io.cases import find_cases  # noqa: E402
 from ulite_monai.io.dicom_tree import find_series  # noqa: E402
 from ulite_monai.io.dicom_volume import read_series  # noqa: E402
 
@@ -75,7 +77,7 @@ def test_a_link_to_nowhere_may_be_an_end_slice_and_a_hidden_file_is_none(write_s
     (folder / ".nomedia").touch()
     assert only(folder).notes == ()
     (folder / "last.dcm").symlink_to(folder / "not fetched")
-    assert "1 files in its folder can't be read (last.dcm)" in only(folder).notes[0]
+    assert "1 file beside it can't be read (last.dcm)" in only(folder).notes[0]
 
 
 @pytest.mark.parametrize("size", [0, 120])
@@ -90,8 +92,192 @@ def test_what_may_be_an_end_slice_and_cant_be_read_is_told(write_series, size):
     (series,) = tree.series
     assert series.shape == (6, 5, 3) and series.problem is None
     (note,) = series.notes
-    assert note.startswith(f"1 files in its folder can't be read ({last.name}); if they are slices of it, it is cut")
+    assert note.startswith(f"1 file beside it can't be read ({last.name}); if it is a slice of it, it is cut short")
     assert any(note in warning for warning in read_series(series).warnings)
+
+
+DAMAGE = {
+    "zero-filled": lambda content: bytes(len(content)),
+    "zeros at its head": lambda content: bytes(200) + content[200:],
+    "overwritten": lambda content: np.random.default_rng(0).bytes(len(content)),
+    "an error page": lambda content: b"<html>404</html>" * 20,
+    "cut before its series": lambda content: content[: content.index(b"\x20\x00\x0d\x00")],
+    "cut before its size": lambda content: content[: content.index(b"\x28\x00\x10\x00")],
+    "zeros from its header on": lambda content: content[:400].ljust(len(content), b"\0"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.parametrize("slice_number", [0, 3])
+def test_a_damaged_end_slice_is_told(write_series, damage, slice_number):
+    folder = write_series()
+    for file in list(folder.iterdir()):
+        file.rename(file.with_suffix(".dcm"))
+    lost = next(folder.glob(f"*_{slice_number}.dcm"))
+    lost.write_bytes(damage(lost.read_bytes()))
+    usable = [series for series in find_series(folder).series if series.problem is None]
+    assert [series.shape for series in usable] == [(6, 5, 3)]
+    assert any(f"1 file beside it can't be read ({lost.name})" in note for note in usable[0].notes)
+    assert any(lost.name in warning for warning in read_series(usable[0]).warnings)
+
+
+@pytest.mark.parametrize("suffix", ["", ".ima", ".7", ".scan"])
+def test_a_zero_filled_end_slice_is_told_whatever_the_files_are_called(write_series, suffix):
+    folder = write_series()
+    for file in list(folder.iterdir()):
+        file.rename(f"{file}{suffix}")
+    lost = next(folder.glob(f"*_3{suffix}"))
+    lost.write_bytes(bytes(500))
+    assert f"1 file beside it can't be read ({lost.name})" in only(folder).notes[0]
+
+
+def test_what_is_called_otherwise_or_is_text_is_no_lost_slice(write_series):
+    folder = write_series()
+    (folder / "scan.pdf").write_bytes(b"%PDF\0\1")
+    (folder / ".DS_Store").write_bytes(bytes(500))
+    (folder / "README").write_text("Aufnahme für die Studie")
+    assert only(folder).notes == ()
+
+
+OTHERS = {
+    "1.2.840.10008.5.1.4.1.1.66.7": "SEG",  # Label Map Segmentation, newer than pydicom's list
+    "1.2.840.10008.5.1.4.1.1.66.4": "SEG",
+    "1.2.840.10008.5.1.4.1.1.66.5": "SEG",
+    "1.2.840.10008.5.1.4.1.1.66.9": "",  # of a standard to come
+    "1.2.840.10008.5.1.4.1.1.66.1": "REG",
+    "1.2.840.10008.5.1.4.1.1.66": "MR",
+    "1.2.840.10008.5.1.4.1.1.4.2": "MR",  # spectroscopy has Rows
+    "1.2.840.10008.5.1.4.1.1.67": "RWV",
+    "1.2.840.10008.5.1.4.1.1.30": "MR",
+    "1.2.840.10008.5.1.4.1.1.88.59": "KO",
+    "1.2.840.10008.5.1.4.1.1.88.22": "SR",
+    "1.2.840.10008.5.1.4.1.1.11.1": "PR",
+    "1.2.840.10008.5.1.4.1.1.481.2": "RTDOSE",
+    "1.2.840.10008.5.1.4.1.1.481.3": "RTSTRUCT",
+    "1.2.840.10008.5.1.4.1.1.81.1": "OPM",
+    "1.2.840.10008.5.1.4.1.1.4": "SEG",  # a mask stored as MR, and as secondary capture
+    "1.2.840.10008.5.1.4.1.1.7": "SEG",
+    "1.2.840.10008.9.9": "SEG",
+    "1.3.12.2.1107.5.9.1": "SEG",  # a maker's own kind
+}
+
+
+@pytest.mark.parametrize(("uid", "modality"), OTHERS.items())
+def test_other_objects_than_images_are_passed_over(write_series, uid, modality):
+    def as_other(ds, k):
+        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = uid
+        ds.Modality = modality
+
+    tree = find_series(write_series(change=as_other))
+    assert tree.series == () and sum(tree.passed_over.values()) == 4
+    with pytest.raises(InputError, match=f"holds no volume or image .*; passed over: 4 {re.escape(*tree.passed_over)}"):
+        find_cases(tree.path)
+
+
+@pytest.mark.parametrize(
+    "uid", ["1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.6.2", "1.3.12.2.1107.5.9.1", ""]
+)
+def test_images_of_many_kinds_are_read(write_series, uid):
+    def as_kind(ds, k):
+        ds.SOPClassUID = uid
+
+    assert only(write_series(change=as_kind)).problem is None
+
+
+@pytest.mark.parametrize("files", [[[0, 1], [2, 3]], [[2, 3], [0, 1]], [[0, 2], [1, 3]], [[3], [2], [1], [0]]], ids=str)
+def test_a_volume_in_several_multi_frame_files_is_one(write_enhanced, files):
+    series = only(write_enhanced(files))
+    assert series.problem is None and series.notes == ()
+    np.testing.assert_array_equal(read_series(series).array, volume())
+    np.testing.assert_allclose(series.affine, AXIAL_LPS, atol=1e-6)
+
+
+@pytest.mark.parametrize("files", [[[0, 1, 2], [1, 2, 3]], [[0, 1], [3]], [[0, 1], [2, 3], [0, 1]]], ids=str)
+def test_multi_frame_files_that_dont_fit_together_are_each_by_themselves(write_enhanced, files):
+    series = find_series(write_enhanced(files)).series
+    assert [s.shape[2] for s in series] == [len(frames) for frames in files]
+    for number, (one, frames) in enumerate(zip(series, files, strict=True), 1):
+        np.testing.assert_array_equal(read_series(one).array, volume()[:, :, frames])
+        assert (
+            one.notes[0] == f"One of {len(files)} volumes under one SeriesInstanceUID, told apart by file ({number})."
+        )
+
+
+def test_two_whole_volumes_in_two_multi_frame_files(write_enhanced):
+    first, second = find_series(write_enhanced([range(4), range(4)])).series
+    assert first.shape == second.shape == (6, 5, 4) and first.notes and second.notes
+
+
+def test_one_multi_frame_file_beside_classic_slices_of_the_same_volume(write_enhanced, write_series):
+    folder = write_enhanced([[0, 1]])
+    for file in write_series().iterdir():
+        if int(pydicom.dcmread(file).InstanceNumber) > 2:
+            shutil.move(file, folder)
+    np.testing.assert_array_equal(read_series(only(folder)).array, volume())
+
+
+ROUNDED = {
+    "orientation": lambda ds, k: setattr(ds, "ImageOrientationPatient", [1, 2e-4 * (k % 2), 0, 0, 1, 0]),
+    "pixel spacing": lambda ds, k: setattr(ds, "PixelSpacing", [0.5, 0.8 + 1e-6 * (k % 2)]),
+    "pixel spacing at a digit's edge": lambda ds, k: setattr(ds, "PixelSpacing", [0.500005 + 1e-7 * (k % 2), 0.8]),
+    "position": lambda ds, k: setattr(ds, "ImagePositionPatient", [31.5, -12.25, round(40 + 2.5 * k + 0.001 * k, 2)]),
+}
+
+
+@pytest.mark.parametrize("change", ROUNDED.values(), ids=ROUNDED)
+def test_rounded_headers_are_one_volume(write_series, change):
+    series = only(write_series(change=change))
+    assert series.problem is None and series.notes == ()
+    np.testing.assert_array_equal(read_series(series).array, volume())
+
+
+def test_one_slice_that_is_turned_a_little_doesnt_tilt_the_volume(write_series):
+    def turned(ds, k):
+        if k == 0:
+            ds.ImageOrientationPatient = [1, 0, 5e-4, 0, 1, 0]
+
+    series = only(write_series(volume((6, 5, 60)), change=turned))
+    assert (series.problem, series.tilt, series.notes) == (None, 0, ())
+    np.testing.assert_allclose(series.affine, AXIAL_LPS, atol=1e-5)
+
+
+DIFFERENT = {
+    "orientation": lambda ds, k: setattr(
+        ds, "ImageOrientationPatient", [1, 0, 0, 0, 1, 0] if k < 2 else [0, 1, 0, 0, 0, -1]
+    ),
+    "pixel spacing": lambda ds, k: setattr(ds, "PixelSpacing", [0.5, 0.8] if k < 2 else [0.51, 0.8]),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_what_isnt_one_volume_has_a_note_on_every_part(write_series, name):
+    series = find_series(write_series(change=DIFFERENT[name])).series
+    assert [s.shape[2] for s in series] == [2, 2]
+    assert [s.notes[0] for s in series] == [f"One of 2 volumes under one SeriesInstanceUID, told apart by {name}."] * 2
+
+
+def test_coarsely_rounded_positions_are_read_with_a_note(write_series):
+    def rounded(ds, k):
+        ds.ImagePositionPatient[2] = round(40 + 1.25 * k, 1)
+
+    series = only(write_series(volume((6, 5, 13)), change=rounded))
+    assert series.problem is None
+    assert series.notes[0].startswith("Its slices lie up to 0.05") and series.notes[0].endswith("distances of 1.25 mm.")
+
+
+@pytest.mark.parametrize("scale", [1e-3, 5e-3, 1, 40])
+def test_tolerances_scale_with_the_spacing(write_series, scale):
+    affine = AXIAL_LPS.copy()
+    affine[:3] *= scale
+    series = only(write_series(affine=affine))
+    assert series.problem is None and series.spacing == pytest.approx(np.multiply((0.8, 0.5, 2.5), scale))
+    np.testing.assert_array_equal(read_series(series).array, volume())
+    for file in sorted(series.files, key=str)[:1]:  # and repetitions are found at any scale
+        again = pydicom.dcmread(file)
+        again.SOPInstanceUID += ".9"
+        again.ImagePositionPatient[2] += 1e-3 * scale
+        again.save_as(file.with_name("again"))
+    assert "lie where another lies already" in refusal(series.files[0].parent)
 
 
 def test_files_without_a_preamble_are_read(write_series):
@@ -260,7 +446,7 @@ def test_missing_slices_are_refused(write_series):
     folder = write_series(volume((6, 5, 8)))
     next(folder.glob("*_3")).unlink()
     message = refusal(folder)
-    assert "unevenly spaced: 2.5 to 5 mm where 2.5 mm is usual, worst between 45.00 and 50.00 mm" in message
+    assert "unevenly spaced: 2.5 to 5 mm where 2.5 mm is usual, worst between 45 and 50 mm" in message
 
 
 def test_uneven_spacing_is_refused(write_series):
@@ -282,12 +468,12 @@ def test_rounded_positions_are_no_problem(write_series):
 def test_duplicate_slices_are_refused(write_series):
     folder = write_series()
     write_series(volume((6, 5, 1), 77), change=renumber(40), prefix="double")
-    assert "1 of 5 slices lie where another lies already (first at 40.00 mm" in refusal(folder)
+    assert "1 of 5 slices lie where another lies already (first at 40 mm" in refusal(folder)
 
 
 def test_slices_at_one_position_are_refused(write_series):
     folder = write_series(change=lambda ds, k: setattr(ds, "ImagePositionPatient", [1, 2, 3]))
-    assert "all 4 slices lie at one position (3.00 mm along the normal)" in refusal(folder)
+    assert "all 4 slices lie at one position (3 mm along the normal)" in refusal(folder)
     assert only(folder).affine is None
 
 
@@ -304,7 +490,7 @@ def test_uneven_shifts_are_refused(write_series):
     def shaken(ds, k):
         ds.ImagePositionPatient[0] += [0, 1.5, 0, 0][k]
 
-    assert "shifted sideways unevenly, by up to 1.50 mm" in refusal(write_series(change=shaken))
+    assert "shifted sideways unevenly, by up to 1.5 mm" in refusal(write_series(change=shaken))
 
 
 @pytest.mark.parametrize("keyword", ["PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"])

@@ -136,6 +136,26 @@ def test_bits_above_the_stored_ones_are_ignored(write_series, signed):
     assert found.array.dtype == np.int16 if signed else np.uint16
 
 
+@pytest.mark.parametrize("rescale", [None, (2, -1024), (0.5, 3)])
+@pytest.mark.parametrize(
+    ("dtype", "bits"), [(np.uint8, 8), (np.int8, 8), (np.uint16, 10), (np.int16, 10), (np.uint16, 16), (np.int16, 16)]
+)
+def test_monochrome1_is_turned_as_simpleitk_turns_it(write_series, same_place, dtype, bits, rescale):
+    def inverted(ds, k):
+        ds.PhotometricInterpretation = "MONOCHROME1"
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8 * np.dtype(dtype).itemsize, bits, bits - 1
+        if rescale:
+            ds.RescaleSlope, ds.RescaleIntercept = rescale
+
+    array = (volume() - (60 if np.dtype(dtype).kind == "i" else 0)).astype(dtype)
+    found = read(write_series(array, change=inverted))
+    assert "MONOCHROME1" in found.warnings[0]
+    same_place(found.array, found.affine, *read_by_itk(found.source.files[0].parent))
+    ends = -1 if np.dtype(dtype).kind == "i" else 2**bits - 1  # the lowest value that is stored, and the highest
+    slope, intercept = rescale or (1, 0)
+    np.testing.assert_array_equal(found.array, slope * (ends - array.astype(float)) + intercept)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])
 def test_eight_bits(write_series, dtype):
     array = (volume() - (50 if dtype is np.int8 else 0)).astype(dtype)

@@ -23,3 +23,12 @@ def test_they_become_the_minimum_of_the_others(value, dtype):
 def test_what_an_image_holds_stays_as_it_is(dtype):
     array = np.array([-60000, 0, 60000]).astype(dtype)
     assert settle_nonfinite(array, "a.nii", "error", []) is array
+
+
+@pytest.mark.parametrize(("dtype", "value"), [(np.int64, np.iinfo(np.int64).min), (np.uint64, np.iinfo(np.uint64).max)])
+def test_integers_that_no_image_holds_become_the_minimum(dtype, value):
+    warnings: list[str] = []
+    found = settle_nonfinite(np.array([value, 7, 5], dtype), "a.nii", "replace", warnings)
+    assert found.tolist() == [5, 7, 5] and found.dtype == dtype and "1 voxels were NaN, infinite or bey" in warnings[0]
+    with pytest.raises(InputError, match="1 of 3 voxels"):
+        settle_nonfinite(np.array([value, 7, 5], dtype), "a.nii", "error", [])

@@ -169,3 +169,83 @@ with ThreadPoolExecutor(4) as pool:
 
 def save_nifti(path):
     nib.save(nib.Nifti1Image(VALUES, np.eye(4)), path)
+
+
+def nrrd(path, values=VALUES, kind="short", directions="(1,0,0) (0,1,0) (0,0,2)", *more):
+    """An NRRD file in left-posterior-superior, whose header ends in `more`."""
+    header = (
+        *("NRRD0004", f"type: {kind}", "dimension: 3", "space: left-posterior-superior"),
+        *(f"sizes: {' '.join(map(str, values.shape))}", f"space directions: {directions}", "space origin: (10,20,30)"),
+        *("endian: little", "encoding: raw", *more, "", ""),
+    )
+    path.write_bytes("\n".join(header).encode() + values.T.tobytes())
+    return path
+
+
+def mha(path, *more):
+    header = ("ObjectType = Image", "NDims = 3", "DimSize = 6 5 4", "ElementType = MET_SHORT", *more)
+    path.write_bytes("\n".join([*header, "ElementDataFile = LOCAL\n"]).encode() + VALUES.T.tobytes())
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+def test_sheared_axes_are_warned_of(tmp_path, name):
+    if name == "a.nrrd":
+        path = nrrd(tmp_path / name, VALUES, "short", "(1,0,0) (0.3,0.95,0) (0,0,1)")
+    else:
+        path = mha(tmp_path / name, "TransformMatrix = 1 0 0 0.3 0.95 0 0 0 1")
+    found = read_volume(path)
+    assert "its axes are sheared (two meet at 72.47 degrees)" in found.warnings[0]
+    write_label_map(VALUES, found, tmp_path / "m.nii")
+    with pytest.raises(RuntimeError):  # rather than place it elsewhere
+        sitk.ReadImage(str(tmp_path / "m.nii"))
+    np.testing.assert_allclose(nib.load(tmp_path / "m.nii").affine, found.affine, atol=1e-6)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("um", 1e-3), ("µm", 1e-3), ("cm", 10), ("mm", 1)])
+def test_the_unit_of_length_is_heeded(tmp_path, unit, factor):
+    units = f'units: "{unit}" "{unit}" "{unit}"'
+    paths = [nrrd(tmp_path / "a.nrrd", VALUES, "short", "(5,0,0) (0,6,0) (0,0,7)", f"space {units}")]
+    if unit != "µm":
+        paths.append(mha(tmp_path / "a.mha", "ElementSpacing = 5 6 7", "Offset = 10 20 30", f"DistanceUnits = {unit}"))
+    for path in paths:
+        found = read_volume(path)
+        assert found.spacing == pytest.approx(np.array([5, 6, 7]) * factor)
+        np.testing.assert_allclose(found.affine[:3, 3], np.array([-10, -20, 30]) * factor)
+        assert any(f"gives positions in {unit}" in w for w in found.warnings) == (unit != "mm")
+    content = paths[0].read_bytes().replace(f"space {units}".encode(), units.encode())
+    content = content.replace(b"space origin: (10,20,30)\n", b"").replace(b"space: left-posterior-superior\n", b"")
+    content = content.replace(b"space directions: (5,0,0) (0,6,0) (0,0,7)", b"spacings: 5 6 7")
+    (tmp_path / "b.nrrd").write_bytes(content)
+    assert read_volume(tmp_path / "b.nrrd").spacing == pytest.approx(np.array([5, 6, 7]) * factor)
+
+
+def test_units_that_cant_be_heeded(tmp_path):
+    path = nrrd(tmp_path / "a.nrrd", VALUES, "short", "(5,0,0) (0,6,0) (0,0,7)", 'space units: "mm" "mm" "um"')
+    with pytest.raises(InputError, match=r"names several units of length \('mm', 'um'\)"):
+        read_volume(path)
+    path = nrrd(tmp_path / "b.nrrd", VALUES, "short", "(5,0,0) (0,6,0) (0,0,7)", 'space units: "px" "px" "px"')
+    assert "gives positions in 'px', which isn't known" in read_volume(path).warnings[0]
+
+
+KINDS = {"int8": "signed char", "uint32": "uint", "int64": "longlong", "uint64": "ulonglong", "float64": "double"}
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+def test_every_type_of_number_is_read(tmp_path, dtype):
+    found = read_volume(nrrd(tmp_path / "a.nrrd", VALUES.astype(dtype), KINDS[dtype]))
+    np.testing.assert_array_equal(found.array, VALUES.astype(dtype))
+
+
+def test_segments_names_are_kept(tmp_path):
+    """As 3D Slicer writes them."""
+    names = ("Segment0_LabelValue:=2", "Segment0_Name:=anterior", "Segment1_LabelValue:=1", "Segment1_Name:=posterior")
+    found = read_volume(nrrd(tmp_path / "a.seg.nrrd", VALUES, "short", "(1,0,0) (0,1,0) (0,0,2)", *names))
+    assert found.segments == {2: "anterior", 1: "posterior"}
+
+
+def test_what_a_library_raises_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("ulite_monai.io.nifti.read_nifti", lambda *_: 1 / 0)
+    save_nifti(tmp_path / "a.nii.gz")
+    with pytest.raises(InputError, match=r"a\.nii\.gz: can't be read \(ZeroDivisionError: division by zero\)"):
+        read_volume(tmp_path / "a.nii.gz")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 from pathlib import Path
 
 import nibabel as nib
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from ulite_monai.errors import InputError
-from ulite_monai.io.nifti import read_nifti
+from ulite_monai.io.nifti import read_nifti, read_nifti_grid
 from ulite_monai.io.read_volume import read_volume
 
 VALUES = np.arange(6 * 5 * 4, dtype=np.int16).reshape(6, 5, 4)
@@ -278,3 +279,85 @@ def test_real_odd_files(shared_data: Path, name: str, shape: tuple[int, ...] | N
     assert found.array.shape == shape
     np.testing.assert_array_equal(found.affine, image.affine)
     np.testing.assert_allclose(found.array, image.get_fdata(), rtol=1e-6)
+
+
+def test_remarks_are_warnings_whatever_the_loggers_level(tmp_path: Path) -> None:
+    """The command's root logger is at ERROR, at which nibabel's own says nothing."""
+    image = nib.Nifti1Image(VALUES, None)
+    image.set_qform(np.diag([2.0, 2.5, 3, 1]), 1)
+    content = bytearray(image.to_bytes())
+    content[80:84] = np.float32(-2).tobytes()  # pixdim[1]
+    (tmp_path / "a.nii").write_bytes(content)
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        found = read_nifti(tmp_path / "a.nii")
+    finally:
+        root.setLevel(level)
+    assert "its header was mended (pixdim[1,2,3] should be positive" in found.warnings[0]
+    assert "other programs may place the volume elsewhere" in found.warnings[0]
+    assert found.spacing == (2, 2.5, 3)
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("offset", [0, 16, 340])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_voxels_that_begin_in_the_header_are_refused(tmp_path: Path, kind: type, offset: int, suffix: str) -> None:
+    content = bytearray(kind(VALUES, AFFINE).to_bytes())
+    one = kind is nib.Nifti1Image
+    content[slice(108, 112) if one else slice(168, 176)] = (np.float32 if one else np.int64)(offset).tobytes()
+    (tmp_path / f"a{suffix}").write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+    with pytest.raises(InputError, match=f"begin at byte {offset}, which is inside|vox offset {offset} too low"):
+        read_nifti(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize(("name", "words"), [("a.nii", r"it is compressed .* doesn't end"), ("a.nii.gz", "it isn't")])
+def test_a_name_that_hides_how_a_file_is_compressed(tmp_path: Path, name: str, words: str) -> None:
+    content = nib.Nifti1Image(VALUES, AFFINE).to_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name == "a.nii" else content)
+    with pytest.raises(InputError, match=rf"{name}: can't be read as NIfTI \({words}.*rename it, or copy it again\.$"):
+        read_nifti(tmp_path / name)
+
+
+def test_a_quaternion_longer_than_1_says_what_to_do(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(VALUES, None)
+    image.header["qform_code"], image.header["quatern_c"] = 1, 1.0001
+    with pytest.raises(InputError, match=r"quaternion of its qform is longer than 1\); open it in 3D Slicer"):
+        read_nifti(save(tmp_path / "a.nii", image))
+
+
+def test_a_signal_that_32_bit_floats_swallow_is_warned_of(tmp_path: Path) -> None:
+    for name, values in (("f8", 1e9 + VALUES.astype(np.float64)), ("i4", 2_000_000_000 + VALUES.astype(np.int32))):
+        found = read_nifti(save(tmp_path / f"{name}.nii", nib.Nifti1Image(values, AFFINE)))
+        assert "32-bit floats lie 64 apart" in found.warnings[0] or "lie 128 apart" in found.warnings[0]
+    raw = nib.Nifti1Image(VALUES, AFFINE).to_bytes()
+    for name, slope, inter in (("scaled", 1, 1e9), ("swallowed", 0.01, 1e9)):
+        (tmp_path / f"{name}.nii").write_bytes(raw[:112] + np.array([slope, inter], "<f4").tobytes() + raw[120:])
+        assert "so little of the signal is left" in read_nifti(tmp_path / f"{name}.nii").warnings[0]
+    for values in (1e3 + VALUES.astype(np.float64), VALUES.astype(np.int32), VALUES.astype(np.float64) * 0):
+        assert read_nifti(save(tmp_path / "fine.nii", nib.Nifti1Image(values, AFFINE))).warnings == []
+
+
+def test_a_grid_is_read_without_the_voxels(geometries: dict[str, Path]) -> None:
+    for path in geometries.values():
+        whole = read_nifti(path)
+        shape, affine = read_nifti_grid(path)
+        assert shape == whole.array.shape and np.array_equal(affine, whole.affine)
+
+
+def test_the_header_that_is_kept_has_no_free_text_and_this_machines_order(tmp_path: Path) -> None:
+    header = nib.Nifti1Header(endianness=">")
+    header["descrip"] = b"John Doe"
+    kept = read_nifti(save(tmp_path / "a.nii", nib.Nifti1Image(VALUES, AFFINE, header))).header
+    assert b"Doe" not in kept.binaryblock and kept["srow_x"].dtype.isnative
+
+
+@pytest.mark.parametrize(("qfac", "warned"), [(-0.5, True), (3, True), (0, False), (-1, False), (1, False)])
+def test_a_qfac_that_programs_read_differently(tmp_path: Path, qfac: float, warned: bool) -> None:
+    image = nib.Nifti1Image(VALUES, None)
+    image.set_qform(AFFINE, 1)
+    content = bytearray(image.to_bytes())
+    content[76:80] = np.float32(qfac).tobytes()
+    (tmp_path / "a.nii").write_bytes(content)
+    assert [("may mirror it" in w) for w in read_nifti(tmp_path / "a.nii").warnings] == [True] * warned

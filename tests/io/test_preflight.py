@@ -135,3 +135,44 @@ def test_a_label_value_in_no_case_is_a_warning(tmp_path, image, label):
     (finding,) = check_items(pair(tmp_path, image, label), 2)
     assert finding.level == "warning" and finding.text == "no case holds the label value 2."
     assert check_items(pair(tmp_path, image, label), 2, instances=True) == []
+
+
+def test_a_label_just_off_a_whole_number_is_shown_in_full(tmp_path, image, label):
+    (finding,) = check_items(pair(tmp_path, image, label * np.float32(1.0000001)), 1)
+    assert finding.level == "error" and "must be whole numbers, found 1.00000011920928" in finding.text
+
+
+def test_what_the_reader_of_a_label_warns_of_is_a_finding(tmp_path, image, label):
+    items = pair(tmp_path, image, label)
+    written = nib.Nifti1Image(label, None)
+    written.header["pixdim"][1:4] = 1
+    nib.save(written, items[0]["label"])
+    items[0]["image"] = items[0]["label"]
+    findings = check_items(items, 1)
+    assert sum("codes are both 0" in f.text for f in findings) == 2
+
+
+def segmented(tmp_path, name, label, *names):
+    """A label as 3D Slicer writes it, its values 1, 2, ... called `names`."""
+    from tests.io.test_itk_image import nrrd
+
+    fields = [
+        f"Segment{n}_{field}" for n, name in enumerate(names) for field in (f"LabelValue:={n + 1}", f"Name:={name}")
+    ]
+    return nrrd(tmp_path / f"{name}.seg.nrrd", label, "uchar", "(1,0,0) (0,-1,0) (0,0,1)", *fields)
+
+
+def test_segments_names_that_contradict_the_values(tmp_path, image, label):
+    label[5, 5, 5] = 2
+    paths = {
+        "fits": segmented(tmp_path, "fits", label, "Anterior", "posterior "),
+        "turned": segmented(tmp_path, "turned", label, "posterior", "anterior"),
+        "unnamed": segmented(tmp_path, "unnamed", label, "Segment_1", "Segment_2"),
+    }
+    items = [{"image": str(path), "label": str(path), "case_id": name} for name, path in paths.items()]
+    names = {1: "anterior", 2: "posterior"}
+    findings = check_items(items, 2, names=names)
+    assert [(f.level, f.case_id) for f in findings] == [("warning", "turned")] * 2
+    assert "calls the value 1 'posterior', which is 'anterior' in the data set" in findings[0].text
+    among = check_items(items, 0, instances=True)
+    assert [f.case_id for f in among] == ["turned"] * 2 and "fits.seg.nrrd" in among[0].text

@@ -102,6 +102,17 @@ class Server:
         self.process.wait(timeout=30)
 
 
+def raw(server, line, **headers):
+    """The status and body of a request whose path no client touches."""
+    port = int(server.url.rpartition(":")[2])
+    lines = [line, *(f"{name}: {value}" for name, value in headers.items()), "Connection: close", "", ""]
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body.decode()
+
+
 def free_port():
     """A port of this machine that nothing listens at."""
     with socket.socket() as listener:

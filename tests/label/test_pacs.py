@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ import pytest
 import requests
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from tests.label.conftest import free_port, serving, ulite
+from tests.label.conftest import free_port, raw, serving, ulite
 
 pytestmark = pytest.mark.slow
 
@@ -70,8 +71,8 @@ def running_orthanc(program, folder):
         log.close()
 
 
-def upload_as_mr(url, path):
-    """Write a volume as an MR series into Orthanc.
+def upload(url, path, modality="MR"):
+    """Write a volume as a series into Orthanc, with the attributes of MR.
 
     Returns its UID. The slices are axial, from foot to head, so that ITK reads the volume back with the axes LPS.
     """
@@ -85,7 +86,7 @@ def upload_as_mr(url, path):
         ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = MR_IMAGE
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = generate_uid()
         ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = study, series, frame
-        ds.PatientName, ds.PatientID, ds.Modality = PATIENT, path.name[:20], "MR"
+        ds.PatientName, ds.PatientID, ds.Modality = PATIENT, path.name[:20], modality
         ds.PatientBirthDate = ds.PatientSex = ds.AccessionNumber = ds.ReferringPhysicianName = ds.StudyID = ""
         ds.StudyDate, ds.StudyTime, ds.SeriesNumber, ds.InstanceNumber = "20200101", "120000", 1, k + 1
         ds.PositionReferenceIndicator = ""
@@ -114,7 +115,7 @@ def file_of(ds):
 @pytest.fixture(scope="module")
 def series(orthanc, cases):
     """UIDs of six series, and the labels that belong to them."""
-    return [(upload_as_mr(orthanc, image), label) for image, label in cases[:6]]
+    return [(upload(orthanc, image), label) for image, label in cases[:6]]
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +194,61 @@ def test_a_dicom_seg_is_returned_with_the_same_mask(server, series, tmp_path):
     answer = server.infer(series[0][0], "dicom_seg", label_info=SEGMENTS)
     found = by_dcmqi(saved(answer, tmp_path / "seg.dcm"), tmp_path)
     assert np.array_equal(pasted(found, mask.shape, affine), mask)
+    time.sleep(1)  # just after the answer
+    assert not [path for path in (server.work / "tmp").iterdir() if path.name != "sessions"]
+    assert stat.S_IMODE((server.work / "dicom").stat().st_mode) == 0o700
+
+
+def test_a_series_of_another_modality_is_refused(server, orthanc, cases):
+    uid = upload(orthanc, cases[6][0], "CT")
+    answer = server.infer(uid, "json")
+    assert answer.status_code == 422 and "its modality is CT, the bundle is for MR" in answer.json()["detail"]
+    assert server.infer(uid, "json", force=True).status_code == 200
+    assert server.get("/info/").json()["datastore"]["total"] == 6
+
+
+ELSEWHERE = """
+    ..%2ftools%2fshutdown %2e%2e/tools/shutdown %2e%2e%2ftools%2fshutdown ..%252ftools%252fshutdown
+    %252e%252e%252ftools%252fshutdown ..%5ctools%5cshutdown ..\\tools\\shutdown ../tools/shutdown
+    studies/..%2f..%2ftools%2fshutdown studies/../../tools/shutdown studies/..;/..;/tools/shutdown
+    stow/..%2ftools%2fshutdown wado/%2e%2e/tools/shutdown qido/../../tools/shutdown %2ftools/shutdown
+    tools/shutdown servers servers/x/stow studies%3f/../tools studies%23 studies/1/%25 studies//
+"""
+
+
+@pytest.mark.parametrize("path", ELSEWHERE.split())
+def test_only_the_dicomweb_of_the_pacs_is_served(server, orthanc, path):
+    for method in ("GET", "POST", "PUT", "DELETE"):
+        line = f"{method} /proxy/dicom/{path} HTTP/1.1"
+        status, body = raw(server, line, **{"Host": "localhost", "Content-Length": "0"})
+        assert status in (400, 403) and json.loads(body)["detail"], (method, path, status)
+    assert requests.get(f"{orthanc}/system", timeout=30).status_code == 200
+
+
+def test_a_viewer_reads_the_pacs_through_the_server(server, orthanc, series):
+    (found,) = requests.get(f"{orthanc}/dicom-web/series?SeriesInstanceUID={series[0][0]}", timeout=60).json()
+    study = found["0020000D"]["Value"][0]
+    for path in ("studies", "qido/studies", f"wado/studies/{study}/series/{series[0][0]}/metadata", "instances"):
+        answer = server.get(f"/proxy/dicom/{path}", headers={"Accept": "application/dicom+json"})
+        assert answer.status_code == 200 and answer.json(), path
+
+
+def test_a_viewer_stores_its_segmentation_through_the_server(server, orthanc, series, tmp_path):
+    """What OHIF's own export of a DICOM SEG sends."""
+    seg = saved(server.infer(series[5][0], "dicom_seg", label_info=SEGMENTS), tmp_path / "seg.dcm")
+    before = set(instances(orthanc, "SEG"))
+    body = b"--x\r\nContent-Type: application/dicom\r\n\r\n" + seg.read_bytes() + b"\r\n--x--\r\n"
+    headers = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=x', "Origin": server.url}
+    answer = server.post("/proxy/dicom/wado/studies", data=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    (uid,) = set(instances(orthanc, "SEG")) - before
+    time.sleep(3)  # the server asks again
+    counts = server.get("/info/").json()["datastore"]
+    assert counts == {"total": 6, "completed": 1, "label_tags": {"final": 1}}
+    (found,) = requests.post(f"{orthanc}/tools/lookup", data=uid, timeout=60).json()
+    requests.delete(f"{orthanc}/series/{found['ID']}", timeout=60)
+    time.sleep(3)
+    assert server.get("/info/").json()["datastore"]["completed"] == 0
 
 
 def test_the_next_sample_is_a_series(server, series):
@@ -232,6 +288,14 @@ def test_labels_are_saved_as_dicom_seg_and_trained_on(server, orthanc, series, t
     like = nib.load(saved(server.infer(uid), tmp_path / "mask.nii.gz"))
     (tmp_path / "label.bin").write_bytes(np.asarray(like.dataobj).astype(np.uint8).tobytes(order="F"))
     assert server.save_label(uid, tmp_path / "label.bin", label_info=SEGMENTS).status_code == 200
+    assert server.save_label(uid, tmp_path / "label.bin").status_code == 422  # no names
+    (tmp_path / "label.bin").write_bytes(b"x")
+    answer = server.save_label(uid, tmp_path / "label.bin", label_info=SEGMENTS)
+    assert answer.status_code == 422 and "the label has 1 voxels" in answer.json()["detail"]
+    empty = nib.Nifti1Image(np.zeros(like.shape, np.uint8), like.affine)
+    nib.save(empty, tmp_path / "label.nii.gz")
+    answer = server.save_label(uid, tmp_path / "label.nii.gz", label_info=SEGMENTS)
+    assert answer.status_code == 422 and "the label is empty" in answer.json()["detail"]
     state = server.train(max_epochs=1, val_split=0)
     assert state["status"] == "DONE", state["details"]
     assert server.infer(uid, "json").json()["version"] == 1
@@ -243,12 +307,47 @@ def test_labels_are_read_back_from_the_pacs_by_a_server_that_never_saw_them(
     label_python, orthanc, server, series, tmp_path
 ):
     """After the test before: the cache is gone, and DICOM SEG has no empty slices."""
+    corrected = corrected_label(server, series[0][0], tmp_path)
+    foreign = segmentation_by_another_program(orthanc, server, series[4][0], tmp_path)
     with serving(label_python, tmp_path, f"{orthanc}/dicom-web") as fresh:
+        counts = fresh.get("/info/").json()["datastore"]
+        assert counts == {"total": 6, "completed": 5, "label_tags": {"final": 5}}
         state = fresh.train(max_epochs=1, val_split=0)
         assert state["status"] == "DONE", state["details"]
-        for uid, label in series[:3]:
+        for uid, label in series[1:3]:
             (path,) = fresh.work.rglob(f"versions/0001/labels/{uid}.nii.gz")
             assert np.array_equal(in_ras(path)[0], in_ras(label)[0])
+        (path,) = fresh.work.rglob(f"versions/0001/labels/{series[0][0]}.nii.gz")
+        assert np.array_equal(in_ras(path)[0], corrected)
+        verdict = fresh.get("/info/").json()["train_stats"]["hippocampus"]["verdict"]
+        assert f"Left out: {series[4][0]}: " in verdict and f"has a segment {foreign!r}" in verdict
+        assert fresh.get("/info/").json()["datastore"] == counts
+
+        # A newer one arrives in the PACS while the server runs.
+        corrected = corrected_label(server, series[1][0], tmp_path)
+        state = fresh.train(max_epochs=1, val_split=0)
+        assert state["status"] == "DONE", state["details"]
+        (path,) = fresh.work.rglob(f"versions/0002/labels/{series[1][0]}.nii.gz")
+        assert np.array_equal(in_ras(path)[0], corrected)
+
+
+def corrected_label(server, uid, folder):
+    """Save another label of a series, which has the second class alone; returns its array in RAS axes."""
+    time.sleep(1.1)  # a SEG's time is in whole seconds
+    like = nib.load(saved(server.infer(uid), folder / "mask.nii.gz"))
+    array = 2 * (np.asarray(like.dataobj) == 2).astype(np.uint8)
+    nib.save(nib.Nifti1Image(array, like.affine), folder / "label.nii.gz")
+    answer = server.save_label(uid, folder / "label.nii.gz", label_info=SEGMENTS)
+    assert answer.status_code == 200, answer.text
+    return in_ras(folder / "label.nii.gz")[0]
+
+
+def segmentation_by_another_program(orthanc, server, uid, folder):
+    """Store a SEG of something else for a series; returns its segment's name."""
+    answer = server.infer(uid, "dicom_seg", label_info=[{"name": "liver"}, {"name": "spleen"}])
+    requests.post(f"{orthanc}/instances", data=saved(answer, folder / "seg.dcm").read_bytes(), timeout=60)
+    time.sleep(3)  # the server asks again
+    return "liver"
 
 
 def test_no_log_names_the_patient(server):
@@ -262,7 +361,7 @@ def test_a_pacs_that_is_gone_is_told(label_python, cases, tmp_path):
         pytest.skip("Orthanc isn't installed: apt-get install orthanc orthanc-dicomweb")
     (tmp_path / "pacs").mkdir()
     with running_orthanc(program, tmp_path / "pacs") as url:
-        uid = upload_as_mr(url, cases[0][0])
+        uid = upload(url, cases[0][0])
         with serving(label_python, tmp_path, f"{url}/dicom-web") as server:
             assert server.infer(uid, "json").status_code == 200
             requests.post(f"{url}/tools/shutdown", timeout=30)

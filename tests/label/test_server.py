@@ -115,6 +115,9 @@ def test_next_samples(server, cases):
         served.append((sample["weight"], sample["id"]))
     assert len({name for _, name in served}) == 3 and served[0][1] != "broken"
     assert all(0 <= score <= 1 for score, _ in served)
+    rest = [server.post("/activelearning/uncertainty", json={}).json() for _ in range(7)]
+    assert {sample["id"] for sample in rest[-2:]} == {"broken", "far_too_large"}  # not scored
+    assert [sample["weight"] for sample in rest[-2:]] == [-1, -1] and all(sample["weight"] >= 0 for sample in rest[:-2])
 
 
 def test_a_saved_label_comes_back_as_it_was(server, cases):

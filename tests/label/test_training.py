@@ -8,6 +8,7 @@ import time
 
 import nibabel as nib
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -141,12 +142,32 @@ def test_no_labels_one_label_and_labels_as_a_viewer_saves_them(label_python, cas
         assert [len(result["training"]) for result in results(server, "hippocampus")] == [1, 2]
         assert server.infer(name_of(cases[0]), "json").json()["version"] == 2
 
-        moved = nib.Nifti1Image(np.asarray(truth.dataobj), truth.affine + np.diag([0, 0, 0.7, 0]))
-        nib.save(moved, tmp_path / "label.nii.gz")
-        assert server.save_label(name_of(cases[0]), tmp_path / "label.nii.gz").status_code == 200
-        state = server.train(max_epochs=1)
-        assert state["status"] == "ERROR" and "its voxels aren't voxels of its image" in "\n".join(state["details"])
-        assert server.infer(name_of(cases[0]), "json").json()["version"] == 2
+
+def test_a_label_that_cannot_be_trained_on_is_left_out_and_named(label_python, cases, studies, tmp_path):
+    add(studies, cases[:4])
+    final = studies / "labels" / "final"
+    final.mkdir(parents=True)
+    good, moved, damaged, other = (final / case[0].name for case in cases[:4])
+    shutil.copy(cases[0][1], good)
+    truth = nib.load(cases[1][1])
+    nib.save(nib.Nifti1Image(np.asarray(truth.dataobj), truth.affine + np.diag([0, 0, 0.7, 0])), moved)
+    damaged.write_bytes(b"nothing")
+    truth = nib.load(cases[3][1])
+    nib.save(nib.Nifti1Image(7 * (np.asarray(truth.dataobj) > 0).astype(np.uint8), truth.affine), other)
+    with serving(label_python, tmp_path, studies) as server:
+        state = server.train(max_epochs=1, val_split=0)
+        assert state["status"] == "DONE", state["details"]
+        (result,) = results(server, "hippocampus")
+        assert result["training"] == [name_of(cases[0])]
+        verdict = server.get("/info/").json()["train_stats"]["hippocampus"]["verdict"]
+        for words in (
+            f"Left out: {name_of(cases[1])}: ",
+            "its voxels aren't voxels of its image",
+            f"{name_of(cases[2])}: ",
+            f"{name_of(cases[3])}: ",
+            "has the value 7, the bundle's are 0 background, 1 anterior, 2 posterior.",
+        ):
+            assert words in verdict and words in result["verdict"], words
 
 
 def test_a_kill_in_the_middle_of_a_training_loses_nothing(label_python, cases, studies, tmp_path):
@@ -172,6 +193,27 @@ def test_a_kill_in_the_middle_of_a_training_loses_nothing(label_python, cases, s
         state = server.train(max_epochs=1, val_split=0)
         assert state["status"] == "DONE" and not (interrupted / "result.json").exists()
         assert server.infer(name_of(cases[3]), "json").json()["version"] == 3
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+def test_a_training_ends_with_its_server(label_python, cases, studies, tmp_path, how):
+    add(studies, cases[:3])
+    with serving(label_python, tmp_path, studies) as server:
+        label(server, cases[:3])
+        assert server.post("/train/hippocampus", json={"max_epochs": 1000}).status_code == 200
+        version = server.work / "model" / "hippocampus" / "versions" / "0001"
+        for _ in itertools.takewhile(lambda _: not (version / "model.pt").exists(), range(480)):
+            time.sleep(0.25)
+        assert (version / "model.pt").exists()
+        started = psutil.Process(server.process.pid).children(recursive=True)
+        assert started
+        server.process.send_signal(how)  # to the server alone, as a service manager does
+        server.process.wait(timeout=60)
+        _, alive = psutil.wait_procs(started, timeout=60)
+        assert not alive
+        left = {path: path.stat().st_mtime_ns for path in server.work.rglob("*")}
+        time.sleep(2)
+        assert {path: path.stat().st_mtime_ns for path in server.work.rglob("*")} == left
 
 
 def test_two_models_and_one_without_weights(label_python, bundle, weak_bundle, cases, studies, tmp_path):

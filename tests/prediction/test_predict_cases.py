@@ -20,24 +20,14 @@ import ulite_monai
 from tests.conftest import environment, expected_mask, run_bundle, write_volume
 from tests.io.conftest import make_slice
 from tests.io.test_atomic import full_disk, leave_behind
+from tests.prediction.conftest import SHAPE, statuses, volume
 from ulite_monai.bundles import find_bundle
 from ulite_monai.errors import InputError
 from ulite_monai.io.cases import Case
 from ulite_monai.prediction import PredictOptions, Segmenter, predict, predict_cases
+from ulite_monai.prediction.case_report import input_state
 from ulite_monai.prediction.export_bundle import export_bundle
-from ulite_monai.prediction.predict_cases import _state
 from ulite_monai.prediction.ranges import outside_ranges
-
-SHAPE = (30, 34, 26)
-
-
-def volume(seed=0):
-    return np.random.default_rng(seed).normal(100, 30, SHAPE).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def segmenter(weights):
-    return Segmenter("hippocampus", weights, device="cpu")
 
 
 def more_anterior(weights, path, by):
@@ -53,10 +43,6 @@ def write_more_anterior(weights, folder):
     more_anterior(weights, folder / "a.pt", 0)
     more_anterior(weights, folder / "b.pt", 1)
     return folder / "*.pt"
-
-
-def statuses(results):
-    return {result.id: result.status for result in results}
 
 
 def test_masks_statistics_preview_and_report(segmenter, tmp_path):
@@ -95,7 +81,7 @@ def test_equals_the_bundles_own_run_voxel_for_voxel(several, bundle, weights, hi
         *("--dataset_dir", str(tmp_path / "in"), "--output_dir", str(tmp_path / "theirs"), "--ckpt", str(ckpt)),
         cwd=tmp_path,
     )
-    for path in (tmp_path / "theirs").iterdir():
+    for path in (tmp_path / "theirs").glob("*.nii.gz"):
         ours, theirs = nib.load(tmp_path / "ours" / path.name), nib.load(path)
         assert np.array_equal(np.asarray(ours.dataobj), np.asarray(theirs.dataobj))
         assert np.array_equal(ours.affine, theirs.affine) and np.asarray(ours.dataobj).any()
@@ -297,7 +283,7 @@ def test_a_file_beside_the_input_isnt_overwritten(segmenter, tmp_path):
     (result,) = predict_cases(tmp_path / "scan.mha", tmp_path, segmenter)
     assert result.status == "failed" and "scan.nii.gz: is there already" in result.message
     assert other.read_bytes() == before
-    for _ in range(2):  # a mask of the same name may be replaced
+    for _ in range(2):  # a mask of this program may be replaced
         (result,) = predict_cases(tmp_path / "scan.mha", tmp_path / "out", segmenter)
         assert result.status == "done"
 
@@ -504,11 +490,11 @@ def test_resume_sees_changes_of_what_a_case_consists_of(tmp_path):
     for name in ("case.mhd", "case.raw", "other.mhd"):
         (folder / name).write_text(name)
     mhd, listed = Case("case", (folder / "case.mhd",)), Case("listed", (folder,))
-    before = _state(mhd), _state(listed)
+    before = input_state(mhd), input_state(listed)
     assert before[0].startswith("2 files, 16 bytes") and before[1].startswith("3 files, 25 bytes")
     (folder / "case.raw").write_text("other voxels")
-    assert _state(mhd) != before[0] and _state(listed) != before[1]
-    assert _state(Case("gone", (folder / "gone.nii",))) == ""
+    assert input_state(mhd) != before[0] and input_state(listed) != before[1]
+    assert input_state(Case("gone", (folder / "gone.nii",))) == ""
 
 
 def test_resume_knows_a_named_output_of_a_case_in_a_subfolder(segmenter, tmp_path):
@@ -740,9 +726,12 @@ def test_flips_at_test_time_are_those_of_training(root):
     """Flipping the hippocampus front to back swaps its labels' places: a network that never saw it gives nonsense."""
     for bundle in ("bundle", "examples/nuclei_bundle"):
         train, inference = (
-            json.loads((root / bundle / "configs" / f"{name}.json").read_text()) for name in ("train", "inference")
+            ConfigParser(json.loads((root / bundle / "configs" / f"{name}.json").read_text())).get_parsed_content(
+                "flip_axes"
+            )
+            for name in ("train", "inference")
         )
-        assert train["flip_axes"] == inference["flip_axes"]
+        assert train == inference
 
 
 @pytest.mark.slow
@@ -817,13 +806,25 @@ def test_the_shipped_weights_dont_care_about_scale_and_type(hippocampus, dice_of
 
 @pytest.mark.slow
 def test_the_shipped_weights_part_the_hippocampus_by_a_coronal_plane(bundle, hippocampus, tmp_path):
-    """Other weights, or these with straight_boundary false, where they see it; both find the same hippocampus."""
+    """Other weights, or these with straight_boundary false, where they see it; both find the same hippocampus.
+
+    Which weights they are is said by their bytes: a copy of them, or of the bundle, gives the same masks.
+    """
     image = {"image": str(hippocampus / "imagesTr" / "hippocampus_298.nii.gz")}
-    others = shutil.copy(bundle / "models" / "model.pt", tmp_path / "others.pt")
-    straight, free, theirs = (
-        Segmenter("hippocampus", ckpt, "cpu", overrides=ids)(image).mask
-        for ckpt, ids in ((None, {}), (None, {"straight_boundary": False}), (others, {}))
+    own = bundle / "models" / "model.pt"
+    others = tmp_path / "others.pt"
+    torch.save(torch.load(own, weights_only=True), others)  # the same tensors, in a file of other bytes
+    straight, free, theirs, copied, of_copy = (
+        Segmenter(name, ckpt, "cpu", overrides=ids)(image).mask
+        for name, ckpt, ids in (
+            ("hippocampus", None, {}),
+            ("hippocampus", None, {"straight_boundary": False}),
+            ("hippocampus", others, {}),
+            ("hippocampus", shutil.copy(own, tmp_path / "copied.pt"), {}),
+            (shutil.copytree(bundle, tmp_path / "copy", ignore=shutil.ignore_patterns("runs")), None, {}),
+        )
     )
+    assert np.array_equal(straight, copied) and np.array_equal(straight, of_copy)
     anterior, posterior = ((straight == value).any((0, 2)).nonzero()[0] for value in (1, 2))
     assert posterior.max() < anterior.min()
     assert np.array_equal(free, theirs) and (free[:, anterior.min() :] == 2).any()
@@ -846,6 +847,21 @@ def test_the_shipped_weights_dont_care_about_orientation(hippocampus, dice_of_sh
         for letters in itertools.product(*axes):
             turn = nib.orientations.ornt_transform(stored_as, nib.orientations.axcodes2ornt(letters))
             assert np.array_equal(dice_of_shipped("hippocampus_298", source.as_reoriented(turn)), reference)
+
+
+def test_weights_put_into_a_copy_of_a_bundle_bring_their_record(bundle, weights, tmp_path, caplog):
+    """With it, names and windows are those that they were trained with; without it, a warning says what is assumed."""
+    copy = shutil.copytree(bundle, tmp_path / "copy", ignore=shutil.ignore_patterns("runs"))
+    shutil.copyfile(weights, copy / "models" / "model.pt")
+    assumed = Segmenter(copy, device="cpu")
+    assert assumed.labels == ["anterior", "posterior"] and not assumed.settings["straight_boundary"]
+    assert "no run.json beside it says what it was trained for" in caplog.text
+    settings = {"labels": ["lobe a", "lobe b"], "roi_size": [40, 40, 40], "grow_windows": False}
+    (copy / "models" / "run.json").write_text(json.dumps({"settings": settings, "command": []}))
+    segmenter = Segmenter(copy, device="cpu")
+    assert segmenter.labels == ["lobe a", "lobe b"] and not segmenter.settings["straight_boundary"]
+    assert segmenter.settings["roi_size"] == [40, 40, 40] and segmenter.settings["grow_windows"] is False
+    assert segmenter.algorithm[0] == "U-Lite, weights of the user"
 
 
 def test_weights_without_a_record_are_warned_of(weights, caplog):

@@ -17,7 +17,7 @@ def boxes():
 
 
 def test_voxels_times_spacing():
-    head, body = label_volumes(boxes(), (0.5, 2.0, 3.0), LABELS)
+    head, body = label_volumes(boxes(), np.diag([0.5, 2.0, 3.0, 1]), LABELS)
     assert (head.label, head.value, head.voxels, head.mean_intensity) == ("head", 1, 24, None)
     assert head.volume_ml == pytest.approx(24 * 3 / 1000, rel=1e-12)
     assert (body.voxels, body.volume_ml) == (8, pytest.approx(8 * 3 / 1000, rel=1e-12))

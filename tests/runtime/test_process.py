@@ -1,7 +1,11 @@
-"""Flags, as JSON and the command line write them."""
+"""Flags, as JSON and the command line write them; and a process's end."""
+
+import subprocess
+import sys
 
 import pytest
 
+from tests.conftest import environment
 from ulite_monai.errors import InputError
 from ulite_monai.runtime.process import is_true
 
@@ -19,3 +23,15 @@ def test_false(value):
 def test_neither():
     with pytest.raises(InputError, match="'maybe'"):
         is_true("maybe")
+
+
+@pytest.mark.parametrize("prepare", ["process.prepare_process('cpu', 0)", "cli.app = lambda: None; cli.main()"])
+def test_at_its_end_a_process_looks_for_no_garbage(prepare):
+    """Python would go through half a million objects, several times: seconds, or a minute under load."""
+    code = (
+        "import atexit, gc\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 1000, len(gc.get_objects()) < 1000))\n"
+        f"import ulite_monai.cli as cli, ulite_monai.runtime.process as process; {prepare}"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+    assert done.stdout == "True True\n", done.stderr

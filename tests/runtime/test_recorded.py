@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from ulite_monai.runtime.recorded import recorded_settings
+from ulite_monai.errors import InputError
+from ulite_monai.runtime.recorded import recorded_labels, recorded_settings, require_as_trained
 
 COMMAND = ["__main__.py", "run", "--epochs", "3", "--network_def#features", "[8,16,32]", "--network_def::act=RELU"]
 
@@ -63,3 +64,20 @@ def test_without_a_usable_record_nothing_is_taken(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     assert recorded_settings(tmp_path / "model.pt") == {}
     assert recorded_settings(tmp_path / "nowhere" / "model.pt") == {}
+
+
+def test_labels_are_those_of_the_record_or_the_bundles(record, tmp_path):
+    assert recorded_labels(tmp_path / "model.pt", ["own"]) == ["own"]
+    record({"labels": ["a", "b"]})
+    assert recorded_labels(tmp_path / "model.pt", ["own"]) == ["a", "b"]
+
+
+def test_other_names_are_refused_and_other_values_warned_of(record, tmp_path, caplog):
+    record({"labels": ["Liver", "tumour"], "spacing": [1.0, 1.0, 3.0], "roi_size": [96, 96, 96]})
+    require_as_trained(tmp_path / "model.pt", {"labels": ["liver", "TUMOUR"], "roi_size": (96, 96, 96)})
+    assert not caplog.text
+    require_as_trained(tmp_path / "model.pt", {"spacing": [1.0, 1.0, 1.0], "seed": 3})
+    assert "was trained with spacing [1.0, 1.0, 3.0], here it is [1.0, 1.0, 1.0]" in caplog.text
+    with pytest.raises(InputError, match=r"trained for the labels \['Liver', 'tumour'\].* labels are \['anterior'"):
+        require_as_trained(tmp_path / "model.pt", {"labels": ["anterior", "posterior"]})
+    require_as_trained(tmp_path / "elsewhere" / "model.pt", {"labels": ["anything"]})

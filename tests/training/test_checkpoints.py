@@ -1,5 +1,7 @@
 """What a resumption takes over and refuses, and which epochs count as validated."""
 
+import errno
+import functools
 import math
 
 import pytest
@@ -8,7 +10,7 @@ from ignite.engine import Engine, Events
 from monai.optimizers import WarmupCosineSchedule
 
 from ulite_monai.errors import InputError
-from ulite_monai.training import AveragedWeights, KeepBestAndLast
+from ulite_monai.training import AveragedWeights, KeepBestAndLast, require_writable, run_training
 
 STEPS = 10  # an epoch
 
@@ -23,7 +25,6 @@ class Run:
         average = AveragedWeights(self.network, 0.1)
         self.evaluator = Engine(lambda engine, batch: None)
         self.evaluator.state.metrics = {"dice": 0.0}
-        self.evaluator.state.metric_details = {"dice": torch.zeros(1, 1)}
         self.evaluator.state.key_metric_name = "dice"
         self.evaluator.state.epoch = 0
         self.rates = []
@@ -47,8 +48,7 @@ class Run:
         if value is not None:
             state = self.evaluator.state
             state.epoch = engine.state.epoch
-            state.metrics["dice"] = 0.0 if math.isnan(value) else value  # as MONAI's mean of no value is
-            state.metric_details["dice"] = torch.tensor([[value]])
+            state.metrics["dice"] = value
 
     def run(self, until=None):
         if until is not None:
@@ -83,6 +83,38 @@ def test_what_may_not_change_is_refused_and_named(tmp_path):
     Run(tmp_path, 4, settings=settings | {"device": "cuda", "epochs": 4}).checkpoints.resume()
 
 
+def test_what_changes_the_last_bits_is_allowed_and_noted(tmp_path, caplog):
+    settings = {"threads": 2, "num_workers": 0, "device": "cpu"}
+    Run(tmp_path, 2, settings=settings).run(until=1)
+    Run(tmp_path, 2, settings=settings).checkpoints.resume()
+    assert not caplog.text
+    Run(tmp_path, 2, settings=settings | {"threads": 1, "num_workers": 3}).checkpoints.resume()
+    assert "num_workers was 0, now 3; threads was 2, now 1: the weights won't be those" in caplog.text
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_full_disk_leaves_both_files_as_they_were(tmp_path, monkeypatch, failing):
+    """Neither a model.pt without the last.ckpt to resume from, nor one of another epoch."""
+    Run(tmp_path, 2, dice=[0.5, 0.6]).run(until=1)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    resumed, save, calls = Run(tmp_path, 2, dice=[0.5, 0.6]), torch.save, []
+    resumed.checkpoints.resume()
+
+    def fill_the_disk(state, file):
+        save(state, file)
+        calls.append(file)
+        if len(calls) == failing:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fill_the_disk)
+    with pytest.raises(InputError, match=r"(model\.pt|last\.ckpt): can't be written: No space left on device"):
+        resumed.run()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before and before.keys() == {
+        "model.pt",
+        "last.ckpt",
+    }
+
+
 def test_a_run_replaces_no_other_unless_told(tmp_path):
     Run(tmp_path, 2).run()
     before = (tmp_path / "last.ckpt").read_bytes()
@@ -111,3 +143,35 @@ def test_training_ends_at_a_validation_only(tmp_path):
     dice = [None, None, None, 0.5, None, None, None, 0.6, None, None, None, 0.55, None, None]
     run = Run(tmp_path, 14, dice=dice, patience=3).run()
     assert run.trainer.state.epoch == 12 and run.checkpoints.best_epoch == 8
+
+
+def test_ctrl_c_says_what_is_saved_and_how_to_go_on(tmp_path):
+    def interrupt(engine):
+        raise KeyboardInterrupt
+
+    run = Run(tmp_path, 3)
+    run.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=STEPS + 3), interrupt)
+    run.trainer.run = functools.partial(run.trainer.run, [None] * STEPS)
+    with pytest.raises(KeyboardInterrupt, match=rf"interrupted in epoch 2; {tmp_path} holds .* --resume True\."):
+        run_training(run.trainer, run.checkpoints)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 1
+    first = Run(tmp_path / "new", 3)
+    first.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=3), interrupt)
+    first.trainer.run = functools.partial(first.trainer.run, [None] * STEPS)
+    with pytest.raises(KeyboardInterrupt, match="nothing is saved: start again"):
+        run_training(first.trainer, first.checkpoints)
+
+
+def test_a_batch_of_one_voxel_is_told_in_a_sentence(tmp_path):
+    run = Run(tmp_path, 1)
+    run.trainer.add_event_handler(Events.STARTED, lambda engine: torch.nn.BatchNorm3d(2)(torch.ones(1, 2, 1, 1, 1)))
+    run.trainer.run = functools.partial(run.trainer.run, [None] * STEPS)
+    with pytest.raises(InputError, match="give --batch_size 2 or a larger --patch_size"):
+        run_training(run.trainer, run.checkpoints)
+
+
+def test_a_folder_that_cant_be_written_to_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file/run/writable: can't be written"):
+        require_writable(str(tmp_path / "made"), str(tmp_path / "file" / "run"))
+    assert list((tmp_path / "made").iterdir()) == []

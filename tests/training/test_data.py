@@ -1,11 +1,21 @@
 """Folds and flags."""
 
+import json
 import random
+from contextlib import nullcontext
 
 import pytest
 
 from ulite_monai.errors import InputError
-from ulite_monai.training import require_usable, split, warn_of_flipped_sides
+from ulite_monai.training import (
+    class_names,
+    flips_beside_sides,
+    labelled_items,
+    require_names_of_data,
+    require_unflipped_sides,
+    require_usable,
+    split,
+)
 
 ITEMS = [{"case_id": f"case_{n:02d}", "image": f"{n}.nii"} for n in range(23)]
 
@@ -52,19 +62,35 @@ def test_a_single_case_has_no_folds_and_trains_all_the_same():
 
 
 @pytest.mark.parametrize(
-    ("labels", "flip_axes", "warned"),
+    ("labels", "sided"),
     [
-        (["left kidney", "liver"], [0], True),
-        (["hippocampus_R"], [0, 1], True),
-        (["Kidney-L"], [0], True),
-        (["left kidney"], [1], False),
-        (["bright", "cleft", "tumour"], [0], False),
+        (["left kidney", "liver"], True),
+        (["hippocampus_R"], True),
+        (["Kidney-L"], True),
+        (["lh_cortex"], True),
+        (["bright", "cleft", "tumour"], False),
+        (["vertebra_L1"], False),
     ],
     ids=str,
 )
-def test_classes_that_name_a_side_are_warned_of(caplog, labels, flip_axes, warned):
-    warn_of_flipped_sides(labels, flip_axes)
-    assert ("--flip_axes" in caplog.text) == warned and (labels[0] in caplog.text) == warned
+def test_classes_that_name_a_side_are_not_flipped(labels, sided):
+    assert flips_beside_sides(labels, [0, 1]) == ([1] if sided else [0, 1])
+    require_unflipped_sides(labels, [1])
+    with pytest.raises(InputError, match=r'--flip_axes "\[1\]"') if sided else nullcontext():
+        require_unflipped_sides(labels, [0, 1])
+
+
+def test_names_are_the_data_sets_in_the_bundles_spelling(make_dataset):
+    dataset, own = make_dataset(), ["anterior", "posterior"]
+    items = labelled_items(str(dataset))
+    assert class_names(None, [], own) == own
+    assert class_names(str(dataset), items, own) == ["class_1", "class_2"]
+    for declared, names in ((["Anterior", "Posterior"], own), (["left lobe", "right lobe"], None)):
+        content = {"labels": {"background": 0, **{name: n for n, name in enumerate(declared, 1)}}}
+        (dataset / "dataset.json").write_text(json.dumps(content))
+        assert class_names(str(dataset), items, own) == (names or declared)
+    with pytest.raises(InputError, match=r"left lobe.*anterior"):
+        require_names_of_data(own, str(dataset))
 
 
 @pytest.mark.parametrize(
@@ -79,3 +105,10 @@ def test_classes_that_name_a_side_are_warned_of(caplog, labels, flip_axes, warne
 def test_images_of_another_kind_are_refused_at_once(image, labels, instances, words):
     with pytest.raises(InputError, match=words):
         require_usable([{"image": image, "label": "label", "case_id": "a"}], labels, instances)
+
+
+def test_what_a_reader_warns_of_is_logged_once_before_training(geometries, caplog):
+    item = {"image": str(geometries["microns"]), "label": str(geometries["sform"]), "case_id": "a"}
+    with pytest.raises(InputError, match="must be whole numbers"):  # the label is an image
+        require_usable([item], ["a"])
+    assert caplog.text.count("gives positions in microns") == 1

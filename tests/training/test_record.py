@@ -43,5 +43,3 @@ def test_the_record_lies_beside_the_weights_too(tmp_path):
     record_run(tmp_path / "run", settings, [{"image": "a.nii.gz"}], [])
     for folder in ("run", "weights"):
         assert json.loads((tmp_path / folder / "run.json").read_text())["settings"] == settings
-    record_run(tmp_path / "run", settings | {"dataset_dir": None, "ckpt_dir": str(tmp_path / "models")}, [], [])
-    assert not (tmp_path / "models").exists()  # a bundle's own weights are what its configuration says

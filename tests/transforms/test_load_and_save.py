@@ -4,12 +4,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
+from monai.data import MetaTensor, decollate_batch, list_data_collate
+from monai.transforms import Compose, Invertd
 
 from tests.conftest import write_volume
 from tests.io.conftest import make_slice
 from ulite_monai.errors import InputError
-from ulite_monai.transforms import LoadVolumed, SaveSegmentationd
+from ulite_monai.io.nifti import read_nifti
+from ulite_monai.io.nifti_header import geometry_of
+from ulite_monai.transforms import LoadVolumed, SaveSegmentationd, SpacingOfKeysd
 
 AFFINE = np.array([[-2.0, 0, 0, 5], [0, 1, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1]])
 VALUES = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
@@ -59,6 +62,21 @@ def test_saves_on_the_grid_it_was_loaded_from(tmp_path):
     saved = nib.load(tmp_path / "out" / "b" / "c.nii.gz")
     assert np.array_equal(saved.affine, AFFINE) and saved.get_data_dtype() == np.uint8
     assert np.array_equal(np.asarray(saved.dataobj), VALUES > 30)
+
+
+def test_nothing_that_a_pipeline_does_reaches_the_header_or_the_warnings(geometries, tmp_path, caplog):
+    """Resampling and its inverse, and the collation of a batch; the reader's warnings are logged once."""
+    volume = read_nifti(geometries["microns_qform"])
+    before = volume.header.binaryblock
+    load = Compose([LoadVolumed("image"), SpacingOfKeysd("image", (1, 1, 1))])
+    image = decollate_batch(list_data_collate([load({"image": volume})]))[0]["image"]
+    back = Invertd("pred", load, "image")(
+        {"image": image, "pred": MetaTensor(image.as_tensor() > 100, meta=image.meta)}
+    )
+    SaveSegmentationd("pred", tmp_path)({"pred": back["pred"], "image": image, "case_id": "m"})
+    assert volume.header.binaryblock == before
+    assert geometry_of(nib.load(tmp_path / "m.nii.gz").header).binaryblock == before
+    assert sum("gives positions in microns" in record.message for record in caplog.records) == 1
 
 
 def test_a_mask_on_another_grid_is_refused_and_nothing_is_written(tmp_path):

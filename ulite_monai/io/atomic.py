@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 import psutil
 
 from ulite_monai.errors import InputError
 
-__all__ = ["atomic_folder", "atomic_path", "remove_leftovers"]
+__all__ = ["OutputLost", "all_or_none", "atomic_folder", "atomic_path", "cant_be_written", "remove_leftovers"]
+
+
+class OutputLost(InputError):
+    """The disk is full or can't be written to, so whatever comes next can't be written either."""
+
+
+Renames = list[tuple[Path, Path]]  # from the temporary name to the file's own
+
+_postponed: ContextVar[Renames | None] = ContextVar("postponed", default=None)
 
 
 @contextmanager
@@ -33,17 +44,69 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = _beside(path)
+    postponed = _postponed.get()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _flush(temporary)
-        os.replace(temporary, path)
-        _flush_folder(path.parent)
+        if postponed is None:
+            os.replace(temporary, path)
+            _flush_folder(path.parent)
+        else:
+            postponed.append((temporary, path))
     except OSError as error:
-        raise InputError(f"{path}: can't be written: {error.strerror or error}; nothing was left there.") from error
+        raise cant_be_written(path, error) from error
     finally:
-        with suppress(OSError):  # what went wrong before is what matters
-            temporary.unlink(missing_ok=True)
+        if postponed is None or (temporary, path) not in postponed:
+            _delete(temporary)
+
+
+@contextmanager
+def all_or_none(before_renaming: Callable[[Sequence[tuple[Path, Path]]], None] | None = None) -> Iterator[None]:
+    """What `atomic_path` writes inside, in this thread, gets its names when the block ends: all of it or nothing.
+
+    Args:
+        before_renaming: called with all (temporary file, path) once they are written; an error of it is an error of
+            the block.
+
+    Raises:
+        InputError: When the system refuses to rename one; those that were renamed are deleted again.
+    """
+    renames: Renames = []
+    token = _postponed.set(renames)
+    try:
+        yield
+        if before_renaming is not None:
+            before_renaming(renames)
+        _rename(renames)
+    finally:
+        _postponed.reset(token)
+        for temporary, _ in renames:
+            _delete(temporary)
+
+
+def _rename(renames: Renames) -> None:
+    done: list[Path] = []
+    for temporary, path in renames:
+        try:
+            os.replace(temporary, path)
+            done.append(path)
+            _flush_folder(path.parent)
+        except OSError as error:
+            for other in done:
+                _delete(other)
+            raise cant_be_written(path, error) from error
+
+
+def cant_be_written(path: Path, error: OSError) -> InputError:
+    """What to raise when the system refuses to write `path`."""
+    kind = OutputLost if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) else InputError
+    return kind(f"{path}: can't be written: {error.strerror or error}; nothing was left there.")
+
+
+def _delete(path: Path) -> None:
+    with suppress(OSError):  # what went wrong before is what matters
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -64,21 +127,23 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(f"{path}: can't be written: {error.strerror or error}; nothing was left there.") from error
+        raise cant_be_written(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_leftovers(folder: str | Path) -> None:
+def remove_leftovers(folder: str | Path, of_this_process: bool = False) -> None:
     """Delete what processes of this machine that were killed while writing left in `folder` and below it.
 
     Args:
         folder: where `atomic_path` wrote; need not exist.
+        of_this_process: delete what this process is writing there, too, because it is about to end.
     """
     for path in Path(folder).rglob(f"{PREFIX}-{_host()}-*"):
         process = path.name.removeprefix(f"{PREFIX}-{_host()}-").split("-")[0]
-        if process.isdigit() and not psutil.pid_exists(int(process)):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        ours = of_this_process and process == str(os.getpid())
+        if ours or (process.isdigit() and not psutil.pid_exists(int(process))):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else _delete(path)
 
 
 PREFIX = ".partial"

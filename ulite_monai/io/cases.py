@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import glob
 import json
+import os
+import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.files_below import files_below, is_file_or_broken_link
+from ulite_monai.io.output_folder import JOURNAL, RECORD, written_below
 
 if TYPE_CHECKING:
     from ulite_monai.io.dicom_series import DicomSeries
 
-__all__ = ["REPORT", "Case", "case_items", "find_cases", "find_labelled_cases", "first_image", "stem"]
+__all__ = ["Case", "case_items", "find_cases", "find_labelled_cases", "first_image", "stem"]
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -24,7 +27,9 @@ SUFFIXES = VOLUME_SUFFIXES + IMAGE_SUFFIXES
 LAYOUT_FOLDERS = ("imagesTs", "imagesTr")
 PAIRS = (("imagesTr", "labelsTr"), ("images", "masks"))
 HEADERS = (".hdr", ".hdr.gz", ".mhd", ".nhdr")  # whose voxels may lie in another file
-REPORT = "predictions.json"  # lies beside masks that this package wrote
+TEXT_HEADERS = (".mhd", ".nhdr")
+LONGEST_HEADER = 1 << 20  # characters; one with thousands of slices' names is shorter
+ILLEGAL = re.compile(r'[<>:"|?*\\\x00-\x1f]')  # in file names, on one system or another
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Case:
         return item
 
     def files(self) -> Iterator[Path]:
-        """All that is read of the image: a DICOM series' files, and the other half of a pair (`.mhd` and `.raw`)."""
+        """All that is read of the image: a DICOM series' files, and the voxels' files beside a header (`.mhd`)."""
         if self.series is not None:
             yield from self.series.files
             return
@@ -63,7 +68,8 @@ class Case:
             if path.is_dir():
                 yield from files_below(path)
             elif path.name.lower().endswith(HEADERS):
-                yield from sorted(path.parent.glob(f"{glob.escape(stem(path))}.*"))
+                pair = path.parent.glob(f"{glob.escape(stem(path))}.*")
+                yield from sorted({*pair, *_named_in(path)} if path.name.lower().endswith(TEXT_HEADERS) else pair)
             else:
                 yield path
 
@@ -88,8 +94,21 @@ def stem(path: Path) -> str:
     return path.name
 
 
+def _named_in(header: Path) -> Iterator[Path]:
+    """The files that a MetaImage or NRRD header names, each by its name or all by a pattern such as `slice%03d.raw`."""
+    with header.open(encoding="latin-1") as file:
+        lines = file.read(LONGEST_HEADER).splitlines()
+    for line in lines:
+        name = re.split(r"=|:", line, maxsplit=1)[-1].strip()
+        pattern = re.sub(r"%\d*d", "*", glob.escape(name.split()[0] if "%" in name else name))
+        yield from map(Path, glob.glob(os.path.join(glob.escape(str(header.parent)), pattern)) if name else ())
+
+
 def find_cases(path: str | Path, channels: int = 1) -> list[Case]:
     """The cases to segment at `path`.
+
+    What this program wrote is no input, wherever it lies in a folder; a file or folder that can't be read is a case,
+    so that whoever reads it says so.
 
     Args:
         path: a volume or image file; a data list (JSON: Decathlon's `dataset.json`, or a list or `testing` /
@@ -113,13 +132,15 @@ def find_cases(path: str | Path, channels: int = 1) -> list[Case]:
     elif root.is_file() and _is_readable(root):
         cases = [_from_file(root)]
     else:
-        # Labels are no inputs, but for a folder of our own masks, which whoever writes there passes over.
-        pairs = (image for image, label in PAIRS if (root / label).is_dir() and not (root / label / REPORT).exists())
+        # Labels are no inputs, but for a folder of our own masks, which are passed over one by one.
+        pairs = (image for image, label in PAIRS if (root / label).is_dir() and not written_below([root / label]))
         root = next((root / name for name in (*LAYOUT_FOLDERS, *pairs) if (root / name).is_dir()), root)
-        below = files_below(root) if root.is_dir() else ()
-        cases = [*_from_files(root, below, everywhere=channels > 1), *_from_dicom(root)]
+        below = _inputs_below(root) if root.is_dir() else []
+        cases = [*_from_files(root, below, everywhere=channels > 1), *_from_unreadable(root, below), *_from_dicom(root)]
     if not cases:
-        raise InputError(f"{root}: holds no volume or image that can be read ({', '.join(SUFFIXES)}, DICOM).")
+        ours = " but what this program wrote, which is no input" if root.is_dir() and written_below([root]) else ""
+        readable = f"{', '.join(SUFFIXES)}, DICOM"
+        raise InputError(f"{root}: holds no volume or image that can be read ({readable}){ours}{_passed_over(root)}.")
     return _unique(cases)
 
 
@@ -190,7 +211,7 @@ def _labels_by_stem(folder: Path) -> dict[str, Path]:
 def _lists_cases(datalist: Path) -> bool:
     """Whether a dataset.json lists its training cases, as Decathlon's does and nnU-Net v2's doesn't."""
     try:
-        content = json.loads(datalist.read_text(encoding="utf-8"))
+        content = json.loads(datalist.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError):
         return True  # its reader says what is wrong with it
     return not isinstance(content, dict) or "training" in content or not (datalist.parent / "imagesTr").is_dir()
@@ -228,11 +249,33 @@ def _from_files(
     return _join_channels(root, sorted(files), whole, everywhere)
 
 
+def _inputs_below(root: Path) -> list[Path]:
+    """The files of a folder without those that this program wrote."""
+    below = list(files_below(root))
+    written = written_below({root, *(file.parent for file in below if file.name in (RECORD, JOURNAL))})
+    return [file for file in below if os.path.realpath(file) not in written] if written else below
+
+
+def _from_unreadable(root: Path, paths: Iterable[Path]) -> Iterator[Case]:
+    """A case for each file or folder that can't be read, unless its suffix makes it one."""
+    for path in paths:
+        if not path.name.startswith(".") and not _is_readable(path) and not os.access(path, os.R_OK):
+            yield Case(path.relative_to(root).as_posix(), (path,))
+
+
 def _from_dicom(root: Path) -> Iterator[Case]:
     from ulite_monai.io.dicom_tree import find_series
 
     for series in find_series(root).series:
         yield Case(series.id, (root,), series=series)
+
+
+def _passed_over(root: Path) -> str:
+    """What DICOM objects there are that are no images."""
+    from ulite_monai.io.dicom_tree import NOT_DICOM, find_series
+
+    counts = {kind: count for kind, count in find_series(root).passed_over.items() if kind != NOT_DICOM}
+    return f"; passed over: {', '.join(f'{count} {kind}' for kind, count in counts.items())}" if counts else ""
 
 
 def _join_channels(root: Path, files: list[Path], whole: Container[str], everywhere: bool) -> Iterator[Case]:
@@ -256,7 +299,7 @@ def _join_channels(root: Path, files: list[Path], whole: Container[str], everywh
 
 def _from_datalist(path: Path, keys: tuple[str, ...] = ("testing", "validation", "training")) -> list[Case]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: is not valid JSON ({error}).") from None
     if isinstance(content, dict):
@@ -274,9 +317,24 @@ def _from_entry(datalist: Path, entry: Any) -> Case:
     if not isinstance(entry, dict) or "image" not in entry:
         raise InputError(f"{datalist}: an entry has no image: {entry!r}.")
     images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
+    if not images or not all(isinstance(image, str) for image in images):
+        raise InputError(f"{datalist}: an entry's image must be a path, or a list of them: {entry!r}.")
     paths = tuple(file for image in images for file in _files_of(datalist.parent / image))
     label = datalist.parent / entry["label"] if entry.get("label") else None
-    return Case(str(entry.get("case_id") or stem(Path(images[0]))), paths, label)
+    case_id = str(entry.get("case_id") or stem(Path(os.path.abspath(datalist.parent / images[0]))))
+    if entry.get("case_id"):
+        _require_name(case_id, datalist)
+    return Case(case_id, paths, label)
+
+
+def _require_name(case_id: str, datalist: Path) -> None:
+    """The outputs are named by it, so it must name a file below a folder, on every system."""
+    parts = case_id.split("/")
+    if ILLEGAL.search(case_id) or any(part in ("", ".", "..") or part != part.strip(" ") for part in parts):
+        raise InputError(
+            f"{datalist}: {case_id!r} can't be a case_id, because the outputs are named by it; use letters, digits, "
+            "-, _ and ., with / between folders."
+        )
 
 
 def _files_of(image: Path) -> list[Path]:

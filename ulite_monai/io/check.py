@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +10,11 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from PIL import Image
 
-from ulite_monai.io.cases import IMAGE_SUFFIXES, Case, case_items, find_labelled_cases
+from ulite_monai.errors import InputError
+from ulite_monai.io.cases import IMAGE_SUFFIXES, Case, case_items, find_labelled_cases, first_image
+from ulite_monai.io.class_names import declared_names, named_classes
+from ulite_monai.io.images import open_image
 from ulite_monai.io.preflight import Finding, check_items
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import spacing_of
@@ -21,6 +22,8 @@ from ulite_monai.io.volume import spacing_of
 __all__ = ["CheckReport", "CheckedCase", "check_dataset"]
 
 MOST_LABELS = 12  # in a cell of the table
+PATCHES = {2: (256, 256), 3: (40, 56, 40)}  # by default, of the bundle of images and that of volumes at 1 mm
+FOLDS = 5  # by default
 SPACING_OUTLIER = 1.5  # times the median, or less than the median divided by it
 
 
@@ -56,14 +59,23 @@ def check_dataset(dataset_dir: str | Path, num_labels: int | None = None) -> Che
 
     Args:
         dataset_dir: as `find_labelled_cases` takes it.
-        num_labels: classes beside the background; None for what `dataset.json` declares, or, without one, any.
+        num_labels: classes beside the background; None for those that a training finds: what `dataset.json` declares,
+            or the label values. In masks of 2D images any value is right, as to their training.
 
     Raises:
         InputError: When there is no such data set, or an image has no label.
     """
     cases = find_labelled_cases(dataset_dir)
-    declared = num_labels if num_labels is not None else _declared(Path(dataset_dir))
-    findings = check_items(case_items(cases), num_labels=declared or 0, instances=declared is None)
+    items = case_items(cases)
+    images = first_image(items[0]).lower().endswith(IMAGE_SUFFIXES)
+    findings = _of_all(cases)
+    if num_labels is None and not images:
+        try:
+            num_labels = len(named_classes(dataset_dir, [item["label"] for item in items]))
+        except InputError as error:
+            findings.append(Finding("error", "", str(error)))
+    patch = PATCHES[2 if images else 3]
+    findings = check_items(items, num_labels or 0, not num_labels, patch=patch, names=_names(dataset_dir)) + findings
     broken = {f.case_id for f in findings if f.level == "error"}
     read = {case.id: _read(case) for case in cases if case.id not in broken}
     findings += _spacing_outliers(read) + _duplicates(cases)
@@ -77,20 +89,32 @@ def check_dataset(dataset_dir: str | Path, num_labels: int | None = None) -> Che
     return CheckReport(rows, findings)
 
 
-def _declared(dataset_dir: Path) -> int | None:
-    """How many classes `dataset.json` lists beside the background (Decathlon's or nnU-Net's way)."""
-    path = dataset_dir / "dataset.json"
-    if not path.is_file():
-        return None
-    content = json.loads(path.read_text(encoding="utf-8"))
-    labels = content.get("labels") if isinstance(content, dict) else None
-    return len(labels) - 1 if isinstance(labels, dict) and labels else None
+def _names(dataset_dir: str | Path) -> dict[int, str]:
+    try:
+        return declared_names(dataset_dir)
+    except InputError:  # reported with the classes
+        return {}
+
+
+def _of_all(cases: Sequence[Case]) -> list[Finding]:
+    """What a training with the default ids wouldn't take of the data set as a whole."""
+    channels, count, findings = len(cases[0].image), len(cases), []
+    if channels > 1:
+        findings.append(
+            Finding("warning", "", f"its images have {channels} channels: train with --in_channels {channels}.")
+        )
+    if count < FOLDS:
+        remedy = f"--num_folds {count}" if count > 1 else "--fold all"
+        findings.append(
+            Finding("warning", "", f"{count} cases can't be split into {FOLDS} folds: train with {remedy}.")
+        )
+    return findings
 
 
 def _read(case: Case) -> tuple[tuple[int, ...], tuple[float, ...], str, tuple[tuple[int, int], ...]]:
     if case.image[0].name.lower().endswith(IMAGE_SUFFIXES):
-        with Image.open(case.image[0]) as picture, Image.open(str(case.label)) as mask:
-            return picture.size, (), "", _label_voxels(np.asarray(mask))
+        picture, mask = open_image(case.image[0]), open_image(str(case.label))
+        return picture.size, (), "", _label_voxels(np.asarray(mask))
     image, label = read_reference(str(case.image[0])), read_reference(str(case.label))
     voxels = _label_voxels(label.array)
     axes = "".join(str(axis) for axis in nib.orientations.aff2axcodes(image.affine))

@@ -38,4 +38,4 @@ def coded_labels(metadata: Mapping[str, Any], labels: Sequence[str]) -> list[dic
 def bundle_metadata(bundle_root: str | Path) -> dict[str, Any]:
     """The content of a bundle's `configs/metadata.json`; nothing where there is none."""
     path = Path(bundle_root) / "configs" / "metadata.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {}

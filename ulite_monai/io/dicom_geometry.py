@@ -10,10 +10,11 @@ import numpy as np
 from ulite_monai.io.dicom_series import Slice
 from ulite_monai.io.volume import LPS_TO_RAS
 
-__all__ = ["Stack", "along_normal", "stack_slices"]
+__all__ = ["Stack", "along_normal", "same_position", "stack_slices"]
 
-SAME_POSITION = 0.01  # mm along the normal
-SPACING_TOLERANCE = 0.02  # of the spacing: how far a slice may lie from its place on the grid (rounded headers)
+SAME_POSITION = 0.02  # of the finest of a voxel's sizes, along the normal
+SPACING_TOLERANCE = 0.1  # of the spacing: how far a slice may lie from its place on the grid (rounded headers)
+SPACING_NOTED = 0.02  # of the spacing: from here on it is told
 SIDEWAYS_TOLERANCE = 0.1  # of a pixel: how far the last slice may lie beside the normal (rounded headers)
 
 
@@ -38,7 +39,13 @@ class Stack:
 
 def along_normal(slices: Sequence[Slice]) -> np.ndarray:
     """How far each slice lies along the common normal, in mm, shape (slices,)."""
-    return _positions(slices) @ _normal(slices[0])
+    return _positions(slices) @ _normal(slices)
+
+
+def same_position(one: Slice) -> float:
+    """How many mm along the normal two slices may lie apart and still be at one position."""
+    sizes = [*(one.pixel_spacing or ()), *([one.thickness] if one.thickness else [])]
+    return SAME_POSITION * min(sizes, default=1.0)
 
 
 def stack_slices(slices: Sequence[Slice]) -> Stack:
@@ -49,30 +56,41 @@ def stack_slices(slices: Sequence[Slice]) -> Stack:
     slices = [slices[n] for n in np.argsort(along_normal(slices), kind="stable")]
     problem, tilt = flaw or _spacing_problem(slices), 0.0
     step, notes = _step(slices)
+    if problem is None and _unevenness(slices) > SPACING_NOTED * step:
+        notes += (f"Its slices lie up to {_unevenness(slices):.3g} mm off even distances of {step:.4g} mm.",)
     if step == 0:
         return Stack(tuple(slices), problem=problem)
-    way = step * _normal(slices[0])
+    way = step * _normal(slices)
     if problem is None and _lies_sideways(slices):
         tilt, problem = _tilt(slices)
         way = (_positions(slices)[-1] - _positions(slices)[0]) / (len(slices) - 1)
-    return Stack(tuple(slices), _affine(slices[0], way), tilt, problem, notes)
+    return Stack(tuple(slices), _affine(slices, way), tilt, problem, notes)
 
 
 def _positions(slices: Sequence[Slice]) -> np.ndarray:
     return np.array([s.position for s in slices], dtype=np.float64)
 
 
-def _normal(one: Slice) -> np.ndarray:
-    assert one.orientation is not None
-    return np.cross(one.orientation[0], one.orientation[1])
+def _normal(slices: Sequence[Slice]) -> np.ndarray:
+    return np.cross(*_directions(slices))
 
 
-def _affine(first: Slice, way: np.ndarray) -> np.ndarray:
-    assert first.orientation is not None and first.pixel_spacing is not None
+def _directions(slices: Sequence[Slice]) -> np.ndarray:
+    """The unit vectors along a row and along a column, shape (2, 3); the median of headers that differ by rounding."""
+    row, column = np.median([one.orientation for one in slices if one.orientation is not None], axis=0)
+    row = row / np.linalg.norm(row)
+    column = column - (column @ row) * row
+    return np.stack([row, column / np.linalg.norm(column)])
+
+
+def _affine(slices: Sequence[Slice], way: np.ndarray) -> np.ndarray:
+    first = slices[0]
+    assert first.pixel_spacing is not None
+    row, column = _directions(slices)
     between_rows, between_columns = first.pixel_spacing
     affine = np.eye(4)
-    affine[:3, 0] = first.orientation[0] * between_columns
-    affine[:3, 1] = first.orientation[1] * between_rows
+    affine[:3, 0] = row * between_columns
+    affine[:3, 1] = column * between_rows
     affine[:3, 2] = way
     affine[:3, 3] = first.position
     return LPS_TO_RAS @ affine
@@ -114,30 +132,35 @@ def _spacing_problem(slices: Sequence[Slice]) -> str | None:
     gaps = np.diff(places)
     if len(gaps) == 0:
         return None
-    if places[-1] - places[0] <= SAME_POSITION:
-        return f"all {len(slices)} slices lie at one position ({places[0]:.2f} mm along the normal): not a volume."
-    repeated = np.flatnonzero(gaps <= SAME_POSITION)
+    if places[-1] - places[0] <= same_position(slices[0]):
+        return f"all {len(slices)} slices lie at one position ({places[0]:.6g} mm along the normal): not a volume."
+    repeated = np.flatnonzero(gaps <= same_position(slices[0]))
     if len(repeated):
         return (
             f"{len(repeated)} of {len(slices)} slices lie where another lies already (first at "
-            f"{places[repeated[0]]:.2f} mm along the normal) and nothing tells them apart; remove the duplicates."
+            f"{places[repeated[0]]:.6g} mm along the normal) and nothing tells them apart; remove the duplicates."
         )
-    grid = places[0] + np.arange(len(places)) * (places[-1] - places[0]) / (len(places) - 1)
-    if np.abs(places - grid).max() <= SPACING_TOLERANCE * float(np.median(gaps)):
+    if _unevenness(slices) <= SPACING_TOLERANCE * float(np.median(gaps)):
         return None
     usual = float(np.median(gaps))
     worst = int(np.abs(gaps - usual).argmax())
     return (
         f"its slices are unevenly spaced: {gaps.min():.4g} to {gaps.max():.4g} mm where {usual:.4g} mm is usual, worst "
-        f"between {places[worst]:.2f} and {places[worst + 1]:.2f} mm along the normal; slices are missing, or it isn't "
+        f"between {places[worst]:.6g} and {places[worst + 1]:.6g} mm along the normal; slices are missing, or it isn't "
         "one volume."
     )
+
+
+def _unevenness(slices: Sequence[Slice]) -> float:
+    """How many mm a slice lies off its place at most, if all had the same distance."""
+    places = along_normal(slices)
+    return float(np.abs(places - np.linspace(places[0], places[-1], len(places))).max())
 
 
 def _sideways(slices: Sequence[Slice]) -> np.ndarray:
     """How far each slice lies beside the normal through the first, shape (slices, 3), mm."""
     offsets = _positions(slices) - _positions(slices)[0]
-    normal = _normal(slices[0])
+    normal = _normal(slices)
     return offsets - np.outer(offsets @ normal, normal)
 
 
@@ -154,10 +177,10 @@ def _tilt(slices: Sequence[Slice]) -> tuple[float, str]:
     rest = sideways - np.outer(share, sideways[-1])
     if _lies_sideways(slices, rest):
         most = float(np.linalg.norm(rest, axis=1).max())
-        return 0.0, f"its slices are shifted sideways unevenly, by up to {most:.2f} mm: not one regular grid."
+        return 0.0, f"its slices are shifted sideways unevenly, by up to {most:.3g} mm: not one regular grid."
     shift = float(np.linalg.norm(sideways[-1]))
     degrees = float(np.degrees(np.arctan2(shift, places[-1] - places[0])))
     return degrees, (
-        f"its slices are tilted by {degrees:.2f} degrees (gantry tilt; the last lies {shift:.2f} mm beside the first); "
+        f"its slices are tilted by {degrees:.2f} degrees (gantry tilt; the last lies {shift:.3g} mm beside the first); "
         "--resample-tilt resamples it to a grid at right angles."
     )

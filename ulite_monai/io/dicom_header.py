@@ -12,15 +12,22 @@ import numpy as np
 from ulite_monai.io.dicom_pixels import PIXEL_TAGS, Pixels, describe_pixels
 from ulite_monai.io.dicom_quiet import quiet_pydicom
 from ulite_monai.io.dicom_series import Slice
+from ulite_monai.io.dicom_text import complete_character_sets
 from ulite_monai.io.dicom_values import comparable, numbers, text, value, whole
 from ulite_monai.io.extras import require
 
-__all__ = ["MARKS", "Header", "NotAnImage", "read_header", "read_marks"]
+__all__ = ["MARKS", "Header", "NotAnImage", "finder", "read_header", "read_marks"]
 
 PREAMBLE = 128
 STARTS_WITHOUT_PREAMBLE = (b"\x08\x00", b"\x02\x00")  # group 0008 or 0002, little endian
-# Stored like images, but results, doses or maps.
-OTHER_KINDS = ("Segmentation", "Label Map", "RT Dose", "Parametric Map", "Surface")
+# Kinds are known by their names in pydicom's list of the standard's UIDs; a newer list has more of them.
+IMAGES = ("Image Storage", "Enhanced US Volume Storage")
+RESULTS = "1.2.840.10008.5.1.4.1.1.66."  # segmentations of all sorts, registrations, fiducials
+# Results, doses, plans and documents, however they are stored.
+OTHER_MODALITIES = {
+    *("ANN", "ASMT", "AU", "DOC", "ECG", "FID", "HD", "KO", "M3D", "PLAN", "PR", "REG", "RTDOSE", "RTINTENT", "RTPLAN"),
+    *("RTRAD", "RTRECORD", "RTSEGANN", "RTSTRUCT", "RWV", "SEG", "SMR", "SR", "SRF", "STAIN", "TEXTUREMAP"),
+}
 
 # Where a frame of a multi-frame file has what a file of one frame has at the top.
 GEOMETRY = {
@@ -66,7 +73,7 @@ class Header:
     slices: tuple[Slice, ...]
 
 
-UNREADABLE = "unreadable DICOM"
+NOT_DICOM, UNREADABLE = "not DICOM", "unreadable DICOM"
 
 
 class NotAnImage(Exception):
@@ -89,14 +96,13 @@ def read_marks(file: Path) -> list[dict[str, float | str | None]]:
 
 def _read(file: Path, tags: Sequence[str], digest: Callable[[Path, Any, BinaryIO], Any]) -> Any:
     pydicom = require("pydicom", "dicom")
+    complete_character_sets()
     try:
         with file.open("rb") as stream, quiet_pydicom():
             start = stream.read(PREAMBLE + 4)
-            empty = not start and not file.name.startswith(".")
-            if empty or (len(start) < PREAMBLE + 4 and file.suffix.lower() in (".dcm", ".ima")):
-                raise NotAnImage(UNREADABLE)
             if start[PREAMBLE:] != b"DICM" and start[:2] not in STARTS_WITHOUT_PREAMBLE:
-                raise NotAnImage("not DICOM")
+                called_dicom = not start or file.suffix.lower() in (".dcm", ".ima")
+                raise NotAnImage(UNREADABLE if called_dicom and not file.name.startswith(".") else NOT_DICOM)
             stream.seek(0)
             dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(tags))
             return digest(file, dataset, stream)
@@ -107,24 +113,34 @@ def _read(file: Path, tags: Sequence[str], digest: Callable[[Path, Any, BinaryIO
 
 
 def _header(file: Path, dataset: Any, stream: BinaryIO) -> Header:
-    kind = _sop_class(dataset)
-    if kind == "Media Storage Directory Storage":
-        raise NotAnImage("DICOMDIR")
-    # An image without Rows is a damaged one: it stays in its series, as a part that can't be used.
-    if any(word in kind for word in OTHER_KINDS) or (value(dataset, "Rows") is None and "Image Storage" not in kind):
-        raise NotAnImage(kind or UNREADABLE)
+    modality, series_uid = text(dataset, "Modality"), text(dataset, "SeriesInstanceUID")
+    _require_image(dataset, modality, series_uid)
     return Header(
-        series_uid=text(dataset, "SeriesInstanceUID"),
+        series_uid=series_uid,
         series_number=whole(dataset, "SeriesNumber"),
-        modality=text(dataset, "Modality"),
+        modality=modality,
         description=text(dataset, "SeriesDescription"),
         slices=_slices(file, dataset, describe_pixels(dataset, stream)),
     )
 
 
-def _sop_class(dataset: Any) -> str:
-    uid = value(dataset, "SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
-    return str(getattr(uid, "name", "") or "")
+def _require_image(dataset: Any, modality: str, series_uid: str) -> None:
+    uid = value(dataset, "SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or ""
+    kind = str(getattr(uid, "name", uid))
+    if kind == "Media Storage Directory Storage":
+        raise NotAnImage("DICOMDIR")
+    if modality in OTHER_MODALITIES or str(uid).startswith(RESULTS):
+        named = kind != str(uid) and not _is_image(kind)
+        raise NotAnImage(kind if named else f"of modality {modality}" if modality else f"of kind {uid}")
+    if kind != str(uid) and not _is_image(kind):
+        raise NotAnImage(kind)
+    # An image without Rows is a damaged one: it stays in its series, as a part that can't be used.
+    if value(dataset, "Rows") is None and not (series_uid and _is_image(kind)):
+        raise NotAnImage(UNREADABLE)
+
+
+def _is_image(kind: str) -> bool:
+    return any(name in kind for name in IMAGES)
 
 
 def _slices(file: Path, dataset: Any, pixels: Pixels) -> tuple[Slice, ...]:
@@ -133,21 +149,23 @@ def _slices(file: Path, dataset: Any, pixels: Pixels) -> tuple[Slice, ...]:
     if not groups:
         if pixels.frames > 1:
             flaw = flaw or f"it has {pixels.frames} frames in one file and no position for each"
-        return (_slice(file, dataset, pixels, 0, flaw, lambda name: value(dataset, name)),)
+        return (_slice(file, dataset, pixels, 0, flaw, finder(dataset, 0)),)
     if len(groups) != pixels.frames:
         flaw = flaw or f"it has {pixels.frames} frames but positions for {len(groups)}"
-    shared = _shared(dataset)
-    return tuple(
-        _slice(file, dataset, pixels, number, flaw, _finder(group, shared)) for number, group in enumerate(groups)
-    )
+    return tuple(_slice(file, dataset, pixels, number, flaw, finder(dataset, number)) for number in range(len(groups)))
 
 
 def _shared(dataset: Any) -> Any:
     return next(iter(value(dataset, "SharedFunctionalGroupsSequence") or []), None)
 
 
-def _finder(group: Any, shared: Any) -> Callable[[str], Any]:
-    return lambda name: _of_frame(group, shared, GEOMETRY[name], name)
+def finder(dataset: Any, frame: int) -> Callable[[str], Any]:
+    """What finds an attribute of GEOMETRY for a frame, counted from 0, of a file of one frame or of many."""
+    groups = list(value(dataset, "PerFrameFunctionalGroupsSequence") or [])
+    if not groups:
+        return lambda name: value(dataset, name)
+    shared = _shared(dataset)
+    return lambda name: _of_frame(groups[frame], shared, GEOMETRY[name], name)
 
 
 def _flaw(dataset: Any) -> str | None:
@@ -169,9 +187,12 @@ def _of_frame(group: Any, shared: Any, place: str, name: str) -> Any:
 
 
 def _slice(file: Path, dataset: Any, pixels: Pixels, frame: int, flaw: str | None, find: Callable[[str], Any]) -> Slice:
-    slope = _number(find("RescaleSlope"), 1.0)
+    slope, intercept = _number(find("RescaleSlope"), 1.0), _number(find("RescaleIntercept"), 0.0)
     if slope == 0:
         flaw = flaw or "its RescaleSlope is 0, so it has no values; export it again"
+    inverted = text(dataset, "PhotometricInterpretation") == "MONOCHROME1"
+    if inverted:  # the stored value v stands for lowest + highest - v, as ITK has it
+        slope, intercept = -slope, intercept + slope * sum(pixels.stored_range)
     return Slice(
         file=file,
         frame=frame,
@@ -185,7 +206,8 @@ def _slice(file: Path, dataset: Any, pixels: Pixels, frame: int, flaw: str | Non
         pixel_spacing=_pixel_spacing(find("PixelSpacing")),
         thickness=_distance(find("SpacingBetweenSlices")) or _distance(find("SliceThickness")),
         slope=slope,
-        intercept=_number(find("RescaleIntercept"), 0.0),
+        intercept=intercept,
+        inverted=inverted,
         stored_range=pixels.stored_range,
         native=pixels.native(frame),
         syntax=str(dataset.file_meta.get("TransferSyntaxUID") or ""),

@@ -46,6 +46,7 @@ class Slice:
         pixel_spacing: (between rows, between columns) in mm; None if not given.
         thickness: distance to the next slice as the header has it, in mm; None if not given.
         slope, intercept: from stored to real values.
+        inverted: whether the file is MONOCHROME1, where the largest stored value is black; slope and intercept turn it.
         stored_range: the smallest and the largest value that the pixels' type can hold.
         native: where its pixels are, if they are neither compressed nor of a rare type.
         syntax: the UID of the file's transfer syntax, "" if it says none.
@@ -65,6 +66,7 @@ class Slice:
     thickness: float | None
     slope: float
     intercept: float
+    inverted: bool
     stored_range: tuple[int, int]
     native: NativePixels | None
     syntax: str

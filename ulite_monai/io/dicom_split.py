@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ulite_monai.io.dicom_geometry import SAME_POSITION, along_normal
+from ulite_monai.io.dicom_geometry import along_normal, same_position, stack_slices
 from ulite_monai.io.dicom_header import MARKS, read_marks
 from ulite_monai.io.dicom_series import Slice
 
 __all__ = ["split_into_volumes"]
 
-SAME_DIRECTION = 1e-4  # per component of the unit vectors
+# Headers are rounded. Of unit vectors and of the pixel spacing, this much is half a pixel in 512.
+ROUNDING = 1e-3
 Part = tuple[list[Slice], tuple[str, ...]]
 
 
 def split_into_volumes(slices: Sequence[Slice]) -> list[Part]:
     """Split slices where they can't be one volume.
 
-    First by what a volume has once: size, pixel spacing, orientation, kind of pixels; a multi-frame file is by
-    itself. Then, where slices repeat at the same positions, by the first mark that tells them apart.
+    First by what a volume has once: size, pixel spacing, orientation, kind of pixels. Then, where slices repeat at the
+    same positions, by the first mark that tells them apart. Multi-frame files that together are no regular volumes are
+    each by themselves.
 
     Args:
         slices: all of one SeriesInstanceUID, in any order.
@@ -31,42 +33,63 @@ def split_into_volumes(slices: Sequence[Slice]) -> list[Part]:
     Returns:
         Each part with notes on what it was told apart by. Parts whose repetitions nothing tells apart stay whole.
     """
-    parts: list[Part] = []
-    for alike in _alike(slices):
-        if alike[0].position is None or alike[0].orientation is None:
-            parts.append((alike, ()))
-        else:
-            parts += _split_repeats(alike, ())
-    return parts
+    grids = _by_grid(slices)
+    differing = [name for name, differs in DIFFERENCES.items() if any(differs(grids[0][0], g[0]) for g in grids[1:])]
+    notes = (_note(len(grids), " and ".join(differing)),) if len(grids) > 1 else ()
+    return [part for grid in grids for part in _split_files(grid, notes)]
 
 
-def _alike(slices: Iterable[Slice]) -> list[list[Slice]]:
-    groups: dict[Hashable, list[Slice]] = defaultdict(list)
-    directions: list[np.ndarray] = []
+def _by_grid(slices: Iterable[Slice]) -> list[list[Slice]]:
+    grids: list[list[Slice]] = []
     for one in sorted(slices, key=lambda s: (s.number, s.file)):
-        kind = (*_kind(one), _direction_number(one, directions))
-        groups[kind].append(one)
-    return list(groups.values())
+        for grid in grids:
+            if not any(differs(grid[0], one) for differs in DIFFERENCES.values()):
+                grid.append(one)
+                break
+        else:
+            grids.append([one])
+    return grids
 
 
-def _kind(one: Slice) -> tuple[Hashable, ...]:
-    spacing = None if one.pixel_spacing is None else tuple(round(x, 5) for x in one.pixel_spacing)
-    file = one.file if one.frames > 1 else None
-    return one.size, one.colour, spacing, one.position is None, file
+def _spacing_differs(one: Slice, other: Slice) -> bool:
+    if one.pixel_spacing is None or other.pixel_spacing is None:
+        return one.pixel_spacing is not other.pixel_spacing
+    return any(abs(a - b) > ROUNDING * b for a, b in zip(one.pixel_spacing, other.pixel_spacing, strict=True))
 
 
-def _direction_number(one: Slice, directions: list[np.ndarray]) -> int | None:
-    """Which of the directions met so far the slice has; a new one is added."""
-    if one.orientation is None:
-        return None
-    for number, known in enumerate(directions):
-        if np.abs(known - one.orientation).max() <= SAME_DIRECTION:
-            return number
-    directions.append(one.orientation)
-    return len(directions) - 1
+def _orientation_differs(one: Slice, other: Slice) -> bool:
+    if one.orientation is None or other.orientation is None:
+        return one.orientation is not other.orientation
+    return bool(np.abs(one.orientation - other.orientation).max() > ROUNDING)
+
+
+DIFFERENCES: dict[str, Callable[[Slice, Slice], bool]] = {
+    "size": lambda one, other: one.size != other.size,
+    "colour": lambda one, other: one.colour != other.colour,
+    "position": lambda one, other: (one.position is None) != (other.position is None),
+    "pixel spacing": _spacing_differs,
+    "orientation": _orientation_differs,
+}
+
+
+def _split_files(slices: list[Slice], notes: tuple[str, ...]) -> list[Part]:
+    """One volume may lie in several multi-frame files; where they don't fit together, each is by itself."""
+    parts = _split_repeats(slices, notes)
+    files: dict[Path | None, list[Slice]] = defaultdict(list)
+    for one in slices:
+        files[one.file if one.frames > 1 else None].append(one)
+    if len(files) == 1 or all(stack_slices(part).problem is None for part, _ in parts):
+        return parts
+    return [
+        part
+        for number, one in enumerate(files.values(), 1)
+        for part in _split_repeats(one, (*notes, _note(len(files), "file", number)))
+    ]
 
 
 def _split_repeats(slices: list[Slice], notes: tuple[str, ...]) -> list[Part]:
+    if slices[0].position is None or slices[0].orientation is None:
+        return [(slices, notes)]
     places = _place_numbers(slices)
     most = int(np.bincount(places).max())
     if most == 1 or most == len(slices):  # each place once, or all at one place, which is no volume
@@ -89,9 +112,9 @@ def _rank(value: object) -> tuple[bool, bool, Any]:
     return value is None, isinstance(value, str), value
 
 
-def _note(count: int, name: str, value: object) -> str:
-    shown = f"{value:g}" if isinstance(value, float) else value
-    return f"One of {count} volumes under one SeriesInstanceUID, told apart by {name} ({shown})."
+def _note(count: int, name: str, value: object = None) -> str:
+    shown = "" if value is None else f" ({value:g})" if isinstance(value, float) else f" ({value})"
+    return f"One of {count} volumes under one SeriesInstanceUID, told apart by {name}{shown}."
 
 
 def _place_numbers(slices: Sequence[Slice]) -> np.ndarray:
@@ -99,7 +122,7 @@ def _place_numbers(slices: Sequence[Slice]) -> np.ndarray:
     along = along_normal(slices)
     order = np.argsort(along)
     numbers = np.empty(len(slices), dtype=np.int64)
-    numbers[order] = np.concatenate([[0], np.cumsum(np.diff(along[order]) > SAME_POSITION)])
+    numbers[order] = np.concatenate([[0], np.cumsum(np.diff(along[order]) > same_position(slices[0]))])
     return numbers
 
 

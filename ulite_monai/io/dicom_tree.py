@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.dicom_geometry import stack_slices
-from ulite_monai.io.dicom_header import UNREADABLE, Header, NotAnImage, read_header
+from ulite_monai.io.dicom_header import NOT_DICOM, UNREADABLE, Header, NotAnImage, read_header
 from ulite_monai.io.dicom_series import DicomSeries, DicomTree, Slice
 from ulite_monai.io.dicom_split import split_into_volumes
 from ulite_monai.io.files_below import files_below
@@ -34,15 +34,14 @@ def find_series(path: str | Path) -> DicomTree:
     if not root.exists():
         raise InputError(f"{root}: no such file or folder.")
     passed_over: Counter[str] = Counter()
-    unreadable: dict[Path, list[str]] = defaultdict(list)
+    unreadable: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     groups: dict[Hashable, list[Header]] = defaultdict(list)
     for file in _files(root):
         try:
             header = read_header(file)
         except NotAnImage as reason:
             passed_over[str(reason)] += 1
-            if str(reason) == UNREADABLE:
-                unreadable[file.parent].append(file.name)
+            unreadable[file.parent, str(reason)].append(file)
         else:
             groups[header.series_uid or (file.parent, header.series_number, header.modality)].append(header)
     ordered = sorted(groups.values(), key=lambda headers: (headers[0].series_number or 0, headers[0].series_uid))
@@ -57,17 +56,16 @@ def _files(root: Path) -> Iterator[Path]:
     yield from files_below(root)
 
 
-def _volumes(root: Path, headers: Sequence[Header], unreadable: Mapping[Path, Sequence[str]]) -> Iterator[DicomSeries]:
+Unreadable = Mapping[tuple[Path, str], Sequence[Path]]  # files by folder and reason
+
+
+def _volumes(root: Path, headers: Sequence[Header], unreadable: Unreadable) -> Iterator[DicomSeries]:
     first = headers[0]
     slices, notes = _without_copies([one for header in headers for one in header.slices])
     if not first.series_uid:
         notes.append("It has no SeriesInstanceUID; its files were put together by folder, series number and modality.")
-    beside = [name for folder in sorted({one.file.parent for one in slices}) for name in unreadable.get(folder, ())]
-    if beside:
-        notes.append(
-            f"{len(beside)} files in its folder can't be read ({', '.join(beside[:3])}{', ...' * (len(beside) > 3)}); "
-            "if they are slices of it, it is cut short: export it again."
-        )
+    damaged = [one.file for one in slices if 0 in one.size]
+    beside = [*damaged, *_may_be_slices(slices, unreadable)]
     parts = split_into_volumes(slices)
     for number, (part, part_notes) in enumerate(parts, 1):
         stack = stack_slices(part)
@@ -79,8 +77,51 @@ def _volumes(root: Path, headers: Sequence[Header], unreadable: Mapping[Path, Se
             affine=stack.affine,
             tilt=stack.tilt,
             problem=stack.problem,
-            notes=(*notes, *part_notes, *stack.notes),
+            notes=(*notes, *_cut_short(part, beside), *_inverted(part), *part_notes, *stack.notes),
         )
+
+
+def _may_be_slices(slices: Sequence[Slice], unreadable: Unreadable) -> Iterator[Path]:
+    """Files beside the slices that can't be read and may have been slices; a damaged one may have any content."""
+    for folder in sorted({one.file.parent for one in slices}):
+        yield from unreadable.get((folder, UNREADABLE), ())
+        suffixes = {_suffix(one.file) for one in slices if one.file.parent == folder}
+        for file in unreadable.get((folder, NOT_DICOM), ()):
+            if not file.name.startswith(".") and _suffix(file) in suffixes and (_suffix(file) or not _is_text(file)):
+                yield file
+
+
+def _suffix(file: Path) -> str:
+    """The suffix; none where the last dot is a UID's."""
+    suffix = file.suffix.lower()
+    return "" if suffix[1:].isdigit() else suffix
+
+
+def _is_text(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(1024)
+        start[:-4].decode("utf-8")  # without a character that is cut
+        return b"\0" not in start
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _cut_short(part: Sequence[Slice], beside: Sequence[Path]) -> list[str]:
+    names = [file.name for file in beside if file not in {one.file for one in part}]
+    if not names:
+        return []
+    files, are = ("files", "they are slices") if len(names) > 1 else ("file", "it is a slice")
+    return [
+        f"{len(names)} {files} beside it can't be read ({', '.join(names[:3])}{', ...' * (len(names) > 3)}); "
+        f"if {are} of it, it is cut short: export it again."
+    ]
+
+
+def _inverted(part: Sequence[Slice]) -> list[str]:
+    if not any(one.inverted for one in part):
+        return []
+    return ["It is MONOCHROME1, whose highest value is black; the values were turned so that it is white, as ITK does."]
 
 
 def _id(root: Path, header: Header) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nibabel as nib
 
-from ulite_monai.errors import InputError
+from ulite_monai.errors import reason
 from ulite_monai.io.cases import IMAGE_SUFFIXES, Case, find_cases
 from ulite_monai.io.images import open_image
 from ulite_monai.io.read_volume import read_volume
@@ -79,14 +79,20 @@ def _inspect(case: Case) -> Inspected:
         if case.image[0].name.lower().endswith(IMAGE_SUFFIXES):
             return _inspect_image(case)
         volumes = [read_volume(file, "replace") for file in case.image]
-    except InputError as error:
-        return Inspected(case.id, problem=str(error))
+    except Exception as error:  # whatever one file provokes, the others are listed
+        return Inspected(case.id, problem=_told(case, error))
     first = volumes[0]
     axes = "".join(str(axis) for axis in nib.orientations.aff2axcodes(first.affine))
     notes = tuple(warning for volume in volumes for warning in volume.warnings)
     return Inspected(case.id, "", "", first.array.shape, spacing_of(first.affine), axes, notes=notes)
 
 
+def _told(case: Case, error: Exception) -> str:
+    told = reason(error)
+    return told if str(case.image[0]) in told else f"{case.image[0]}: {told}"
+
+
 def _inspect_image(case: Case) -> Inspected:
-    image = open_image(case.image[0])
-    return Inspected(case.id, "", f"{image.mode} image", image.size)
+    notes: list[str] = []
+    image = open_image(case.image[0], notes)
+    return Inspected(case.id, "", f"{image.mode} image", image.size, notes=tuple(notes))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import threading
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,19 @@ from typing import Any
 import numpy as np
 
 from ulite_monai.errors import InputError
-from ulite_monai.io.finite import NonFinite, settle_nonfinite
-from ulite_monai.io.volume import LPS_TO_RAS, Volume
+from ulite_monai.io.finite import NonFinite, settle_nonfinite, warn_of_lost_steps
+from ulite_monai.io.volume import LPS_TO_RAS, Volume, settle_affine
 
 __all__ = ["load_itk", "read_itk_image"]
 
 VOXEL = b"ObjectType = Image\nNDims = 3\nDimSize = 1 1 1\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n\0"
+NRRD = (".nrrd", ".nhdr")
+SEGMENT = re.compile(r"Segment\d+_LabelValue")
+MILLIMETRES = {
+    **dict.fromkeys(("mm", "millimeter", "millimetre", "millimeters", "millimetres"), 1.0),
+    **dict.fromkeys(("um", "µm", "micron", "microns", "micrometer", "micrometre", "micrometers", "micrometres"), 1e-3),
+    **{"nm": 1e-6, "cm": 10.0, "m": 1000.0},
+}
 LOADING = threading.Lock()
 
 
@@ -49,24 +58,27 @@ def read_itk_image(path: str | Path, on_nonfinite: NonFinite = "error") -> Volum
         on_nonfinite: what to do about NaN and infinite voxels.
 
     Returns:
-        The volume, shape (i, j, k), in the type that the file has; int8 as int16.
+        The volume, shape (i, j, k), in the type that the file has; int8 as int16, 64-bit integers as float64. The
+        unit that the file names is heeded, which ITK doesn't do.
 
     Raises:
-        InputError: When the file is missing, cut short or corrupt, or isn't one scalar 3D volume.
+        InputError: When the file is missing, cut short or corrupt, isn't one scalar 3D volume, or has no usable
+            geometry.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file.")
     itk = load_itk()
     image = _read(path, itk)
-    affine = _affine(image)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        raise InputError(f"{path}: its affine {affine[:3].tolist()} can't place voxels; export it again.")
+    fields = _fields(image)
     warnings: list[str] = []
-    if path.suffix.lower() in (".nrrd", ".nhdr") and "NRRD_space" not in image.GetMetaDataDictionary().GetKeys():
+    if path.suffix.lower() in NRRD and "NRRD_space" not in fields:
         warnings.append(f"{path}: names no anatomical space; left-posterior-superior was assumed, check the sides.")
+    scale = np.diag([_millimetres(path, fields, warnings)] * 3 + [1.0])
+    affine = settle_affine(scale @ _affine(image), path, warnings)
     array = settle_nonfinite(itk.array_from_image(image).T, path, on_nonfinite, warnings)
-    return Volume(array, affine, path, None, warnings)
+    warn_of_lost_steps(array, None, path, warnings)
+    return Volume(array, affine, path, None, warnings, _segments(fields))
 
 
 def _read(path: Path, itk: Any) -> Any:
@@ -77,12 +89,19 @@ def _read(path: Path, itk: Any) -> Any:
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
         _check_kind(path, reader)
-        # Python's ITK has no images of signed bytes.
-        signed_bytes = reader.GetComponentType() == itk.CommonEnums.IOComponent_CHAR
-        return itk.imread(str(path), itk.SS if signed_bytes else None)
+        return itk.imread(str(path), _pixel_type(reader, itk))
     except (RuntimeError, KeyError, MemoryError, OverflowError) as error:
         reason = (str(error).strip().splitlines() or ["no reason given"])[-1].strip()
         raise InputError(f"{path}: is cut short or corrupt ({reason}); copy or export it again.") from error
+
+
+def _pixel_type(reader: Any, itk: Any) -> Any:
+    """What to read the voxels as: Python's ITK has no images of signed bytes or of the longest numbers."""
+    kinds = itk.CommonEnums
+    if reader.GetComponentType() == kinds.IOComponent_CHAR:
+        return itk.SS
+    longest = ("LONG", "ULONG", "LONGLONG", "ULONGLONG", "LDOUBLE")
+    return itk.D if reader.GetComponentType() in [getattr(kinds, f"IOComponent_{name}") for name in longest] else None
 
 
 def _check_kind(path: Path, reader: Any) -> None:
@@ -101,3 +120,51 @@ def _affine(image: Any) -> np.ndarray:
     affine[:3, :3] = np.asarray(image.GetDirection()) @ np.diag(np.asarray(image.GetSpacing()))
     affine[:3, 3] = np.asarray(image.GetOrigin())
     return LPS_TO_RAS @ affine
+
+
+def _fields(image: Any) -> dict[str, Any]:
+    """What ITK keeps of the header beside the geometry."""
+    dictionary = image.GetMetaDataDictionary()
+    return {key: dictionary[key] for key in dictionary.GetKeys()}
+
+
+def _millimetres(path: Path, fields: Mapping[str, Any], warnings: list[str]) -> float:
+    """The file's unit of length in millimetres."""
+    if path.suffix.lower() in NRRD:
+        stated = _space_units(path) or [str(fields.get(f"NRRD_units[{axis}]", "")) for axis in range(3)]
+    else:
+        stated = [str(fields.get("ITK_VoxelUnits", ""))]
+    units = sorted({unit.strip().lower() for unit in stated})
+    if len(units) > 1:
+        raise InputError(f"{path}: names several units of length ({', '.join(map(repr, units))}); give it one.")
+    (unit,) = units
+    if unit in ("", "?", "???", "unknown"):
+        return 1.0
+    if unit not in MILLIMETRES:
+        warnings.append(f"{path}: gives positions in {unit!r}, which isn't known; millimetres were assumed.")
+    scale = MILLIMETRES.get(unit, 1.0)
+    if scale != 1:
+        warnings.append(
+            f"{path}: gives positions in {unit}; they were taken as millimetres times {scale:g}. Programs that are "
+            "built on ITK don't heed this unit and see the volume elsewhere than its mask."
+        )
+    return scale
+
+
+def _space_units(path: Path) -> list[str]:
+    """The units along the axes of space that an NRRD header names; ITK leaves them out."""
+    with path.open("rb") as file:
+        for line in iter(file.readline, b""):
+            if not line.strip():
+                break
+            name, _, value = line.decode(errors="replace").partition(":")
+            if name.strip().lower() == "space units":
+                return re.findall(r'"([^"]*)"', value)
+    return []
+
+
+def _segments(fields: Mapping[str, Any]) -> dict[int, str]:
+    """Names of label values, as 3D Slicer writes them."""
+    values = {key.removesuffix("_LabelValue"): str(value) for key, value in fields.items() if SEGMENT.fullmatch(key)}
+    names = {int(value): fields.get(f"{segment}_Name") for segment, value in values.items() if value.strip().isdigit()}
+    return {value: str(name) for value, name in names.items() if name}

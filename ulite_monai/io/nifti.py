@@ -22,18 +22,18 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from nibabel.wrapstruct import WrapStructError
 
 from ulite_monai.errors import InputError
-from ulite_monai.io.finite import NonFinite, settle_nonfinite
-from ulite_monai.io.volume import Volume, spacing_of
+from ulite_monai.io.finite import NonFinite, settle_nonfinite, warn_of_lost_steps
+from ulite_monai.io.nifti_header import geometry_of
+from ulite_monai.io.volume import Volume, settle_affine, spacing_of
 
-__all__ = ["read_nifti"]
+__all__ = ["read_nifti", "read_nifti_grid"]
 
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 # Deflate can't do better than 1032 bytes for one; a header that promises more is corrupt, and believing it could take
 # all the memory there is.
 BEST_COMPRESSION = 1032
-# Cosine between two axes above which ITK's reader finds "no orthonormal definition" (tried: 1e-4 opens, 3e-4 doesn't).
-SHEAR = 1e-4
 CHUNK = 1 << 20
+GZIP = b"\x1f\x8b"
 SURFACES = (".gii", ".gii.gz", ".surf", ".stl", ".vtk", ".ply", ".obj")
 BROKEN = (OSError, EOFError, zlib.error, ValueError, ImageFileError, HeaderDataError, WrapStructError, OverflowError)
 
@@ -55,18 +55,29 @@ def read_nifti(path: str | Path, on_nonfinite: NonFinite = "error") -> Volume:
             geometry.
     """
     path = Path(path)
+    warnings: list[str] = []
+    image, shape, affine = _grid(path, warnings)
+    array = _values(path, image).reshape(shape)
+    array = settle_nonfinite(array, path, on_nonfinite, warnings)
+    warn_of_lost_steps(array, _slope(image), path, warnings)
+    header = geometry_of(image.header) if isinstance(image.header, Nifti1Header) else None
+    return Volume(array, affine, path, header, warnings)
+
+
+def read_nifti_grid(path: str | Path) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine as `read_nifti` gives them, by the header alone."""
+    _, shape, affine = _grid(Path(path), [])
+    return shape, affine
+
+
+def _grid(path: Path, warnings: list[str]) -> tuple[SpatialImage, tuple[int, ...], np.ndarray]:
     if path.name.lower().endswith(SURFACES):
         raise InputError(f"{path}: is a surface, not a volume; give the volume that it was made from.")
-    warnings: list[str] = []
     with _remarks_as_warnings(path, warnings):
         image = _open(path)
     shape = _volume_shape(path, image)
     _check_size(path, image)
-    affine = _affine(path, image, warnings)
-    array = _values(path, image).reshape(shape)
-    array = settle_nonfinite(array, path, on_nonfinite, warnings)
-    header = image.header if isinstance(image.header, Nifti1Header) else None
-    return Volume(array, affine, path, header, warnings)
+    return image, shape, _affine(path, image, warnings)
 
 
 def _open(path: Path) -> SpatialImage:
@@ -79,12 +90,24 @@ def _open(path: Path) -> SpatialImage:
     except FileNotFoundError as error:
         raise InputError(f"{path}: its other half is missing ({error}); keep .hdr and .img together.") from error
     except BROKEN as error:
-        raise InputError(f"{path}: can't be read as NIfTI ({_first_line(error)}); copy or export it again.") from error
+        raise InputError(f"{path}: can't be read as NIfTI ({_why(path, error)}.") from error
     if isinstance(image, nib.Cifti2Image):
         raise InputError(f"{path}: is CIFTI, values on a surface; give the volume that it was made from.")
     if not isinstance(image, nib.Nifti1Pair | nib.AnalyzeImage):
         raise InputError(f"{path}: is {type(image).__name__}, not NIfTI; convert it to .nii.gz first.")
     return image
+
+
+def _why(path: Path, error: BaseException) -> str:
+    """What nibabel says, and what to do about it."""
+    with path.open("rb") as file:
+        compressed = file.read(2) == GZIP
+    if compressed != path.name.lower().endswith(".gz"):
+        told = "is compressed by gzip, but its name doesn't end" if compressed else "isn't gzip's, but its name ends"
+        return f"it {told} in .gz); rename it, or copy it again"
+    if "w2 should be positive" in str(error):
+        return "the quaternion of its qform is longer than 1); open it in 3D Slicer or ITK-SNAP and save it again"
+    return f"{_first_line(error)}); copy or export it again"
 
 
 @contextmanager
@@ -93,14 +116,20 @@ def _remarks_as_warnings(path: Path, warnings: list[str]) -> Iterator[None]:
 
     class Remarks(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            warnings.append(f"{path}: its header was mended: {record.getMessage()}.")
+            warnings.append(
+                f"{path}: its header was mended ({record.getMessage()}); other programs may place the volume elsewhere."
+            )
 
+    logger = imageglobals.logger
     with _NIBABELS_LOGGER:
-        printing, imageglobals.logger.handlers = imageglobals.logger.handlers, [Remarks()]
+        before = logger.handlers, logger.level, logger.propagate
+        logger.handlers, logger.propagate = [Remarks()], False
+        logger.setLevel(logging.WARNING)  # whatever the root logger's is
         try:
             yield
         finally:
-            imageglobals.logger.handlers = printing
+            logger.handlers, _, logger.propagate = before
+            logger.setLevel(before[1])
 
 
 _NIBABELS_LOGGER = threading.Lock()  # one for the whole process, and files are read in threads
@@ -130,6 +159,13 @@ def _check_size(path: Path, image: SpatialImage) -> None:
     data = _data_file(path, image)
     if not data.exists():
         raise InputError(f"{path}: its voxels in {data.name} are missing; keep .hdr and .img together.")
+    proxy: Any = image.dataobj
+    header: Any = image.header
+    if getattr(header, "is_single", False) and proxy.offset < header.single_vox_offset:
+        raise InputError(
+            f"{path}: its header says that the voxels begin at byte {proxy.offset}, which is inside the header; "
+            "export it again."
+        )
     size = data.stat().st_size
     most = size * BEST_COMPRESSION if data.suffix.lower() in (".gz", ".bz2", ".zst") else size
     if needed > most:
@@ -142,10 +178,11 @@ def _check_size(path: Path, image: SpatialImage) -> None:
 def _values(path: Path, image: SpatialImage) -> np.ndarray:
     proxy: Any = image.dataobj
     layout = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
-    plain = (proxy.slope, proxy.inter) == (1, 0)
     try:
         with ImageOpener(str(_data_file(path, image))) as opener:
-            array = np.asanyarray(ArrayProxy(opener.fobj, layout, mmap=False), dtype=None if plain else np.float32)
+            array = np.asanyarray(
+                ArrayProxy(opener.fobj, layout, mmap=False), dtype=None if _slope(image) is None else np.float32
+            )
             while opener.read(CHUNK):  # a compressed stream is checked at its end only
                 pass
     except BROKEN as error:
@@ -155,6 +192,12 @@ def _values(path: Path, image: SpatialImage) -> np.ndarray:
     if array.dtype.itemsize > 8:
         array = array.astype(np.float64)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _slope(image: SpatialImage) -> float | None:
+    """By which stored values are multiplied; None where they are the values themselves."""
+    proxy: Any = image.dataobj
+    return None if (proxy.slope, proxy.inter) == (1, 0) else float(proxy.slope)
 
 
 def _data_file(path: Path, image: SpatialImage) -> Path:
@@ -167,14 +210,12 @@ def _affine(path: Path, image: SpatialImage, warnings: list[str]) -> np.ndarray:
         warnings.append(f"{path}: is Analyze 7.5, which doesn't say which side is left; check the sides.")
         affine = np.asarray(image.affine, dtype=np.float64)
     else:
-        affine = _nifti_affine(path, header, warnings)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        raise InputError(f"{path}: its affine {affine[:3].tolist()} can't place voxels; export it again.")
-    _warn_of_shear(path, affine, warnings)
-    return affine
+        affine = _nifti_affine(path, image, warnings)
+    return settle_affine(affine, path, warnings)
 
 
-def _nifti_affine(path: Path, header: Nifti1Header, warnings: list[str]) -> np.ndarray:
+def _nifti_affine(path: Path, image: Any, warnings: list[str]) -> np.ndarray:
+    header: Nifti1Header = image.header
     sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
     if sform_code > 0:
         affine = header.get_sform()
@@ -182,6 +223,10 @@ def _nifti_affine(path: Path, header: Nifti1Header, warnings: list[str]) -> np.n
             _warn_of_disagreement(path, affine, _qform(header), header.get_data_shape(), warnings)
     elif qform_code > 0:
         affine = header.get_qform()
+        if _stored_qfac(image) not in (-1, 0, 1):
+            warnings.append(
+                f"{path}: its pixdim[0] is neither 1 nor -1, so other programs may mirror it; check the sides."
+            )
     else:
         affine = header.get_base_affine()
         warnings.append(f"{path}: sform and qform codes are both 0, so position and sides are a guess; check them.")
@@ -194,11 +239,19 @@ def _nifti_affine(path: Path, header: Nifti1Header, warnings: list[str]) -> np.n
     return np.asarray(affine, dtype=np.float64)
 
 
+def _stored_qfac(image: Any) -> float:
+    """Before nibabel mends it, which it thinks nothing of."""
+    half = image.file_map.get("header", image.file_map["image"])
+    with ImageOpener(str(half.filename)) as opener:
+        return float(type(image.header).from_fileobj(opener, check=False)["pixdim"][0])
+
+
 def _qform(header: Nifti1Header) -> np.ndarray | None:
     try:
-        return header.get_qform()
+        qform = header.get_qform()
     except (ValueError, HeaderDataError):
         return None
+    return qform if np.isfinite(qform).all() else None
 
 
 def _unit(header: Nifti1Header) -> str:
@@ -220,17 +273,6 @@ def _warn_of_disagreement(
         warnings.append(
             f"{path}: sform and qform disagree by up to {distance:.4g} mm; the sform was used, other programs may "
             "use the qform."
-        )
-
-
-def _warn_of_shear(path: Path, affine: np.ndarray, warnings: list[str]) -> None:
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
-    if cosine > SHEAR:
-        angle = np.degrees(np.arccos(min(cosine, 1.0)))
-        warnings.append(
-            f"{path}: its axes are sheared (two meet at {angle:.2f} degrees); the geometry is kept, but programs that "
-            "are built on ITK can't open it or use another geometry."
         )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ulite_monai.errors import InputError
+from ulite_monai.errors import InputError, reason
 from ulite_monai.io.finite import NonFinite
+from ulite_monai.io.images import has_deep_colours
 from ulite_monai.io.volume import Volume
 
 __all__ = ["load_readers", "read_volume"]
@@ -16,8 +17,8 @@ ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 
 
 def load_readers(paths: Iterable[str | Path]) -> None:
-    """Load what reading these volumes takes, before threads share it; see `ulite_monai.io.itk_image.load_itk`."""
-    if any(str(path).lower().endswith(ITK_SUFFIXES) for path in paths):
+    """Load what reading these files takes, before threads share it; see `ulite_monai.io.itk_image.load_itk`."""
+    if any(str(path).lower().endswith(ITK_SUFFIXES) or has_deep_colours(path) for path in paths):
         from ulite_monai.io.itk_image import load_itk
 
         load_itk()
@@ -36,6 +37,15 @@ def read_volume(path: str | Path, on_nonfinite: NonFinite = "error", resample_ti
         InputError: When there isn't exactly one readable volume.
     """
     path = Path(path).expanduser()
+    try:
+        return _read(path, on_nonfinite, resample_tilt)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a file provokes deep inside a library
+        raise InputError(f"{path}: can't be read ({reason(error)}); copy or export it again.") from error
+
+
+def _read(path: Path, on_nonfinite: NonFinite, resample_tilt: bool) -> Volume:
     name = path.name.lower()
     if path.is_dir():
         return _read_dicom(path, resample_tilt)

@@ -6,22 +6,16 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.nifti1 import Nifti1Header
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
-from ulite_monai.io.replaceable import DESCRIPTION, VOXELS, voxel_digest
-from ulite_monai.io.volume import Volume
+from ulite_monai.io.nifti_header import geometry_of
+from ulite_monai.io.volume import Volume, shear_of
 
-__all__ = ["smallest_label_dtype", "write_label_map", "write_probabilities"]
+__all__ = ["label_image", "smallest_label_dtype", "write_label_map", "write_probabilities"]
 
+DESCRIPTION = "U-Lite label map, for research use only"
 SCANNER = 1  # NIfTI's code for positions in the scanner's coordinates
-
-# What says where a voxel lies. Nothing else is taken over: free-text fields may name the patient.
-GEOMETRY_FIELDS = (
-    *("xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
-    *("sform_code", "srow_x", "srow_y", "srow_z"),
-)
 
 
 def write_label_map(mask: np.ndarray, like: Volume, path: str | Path) -> None:
@@ -29,8 +23,7 @@ def write_label_map(mask: np.ndarray, like: Volume, path: str | Path) -> None:
 
     Args:
         mask: whole numbers >= 0, shape (i, j, k) of `like`, any dtype.
-        like: the volume that was segmented. Its NIfTI geometry (sform, qform, their codes, units) is repeated field
-            by field; without one, sform and qform are set from its affine, in scanner coordinates.
+        like: the volume that was segmented.
         path: `.nii` or `.nii.gz`; replaced if it exists, never half written.
 
     Raises:
@@ -40,14 +33,29 @@ def write_label_map(mask: np.ndarray, like: Volume, path: str | Path) -> None:
     path = Path(path)
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise InputError(f"{path}: a label map is written as .nii or .nii.gz; choose one of these suffixes.")
-    if mask.shape != like.array.shape:
-        raise ValueError(f"{path}: the mask has shape {mask.shape}, its volume {like.array.shape}.")
-    data = mask.astype(smallest_label_dtype(mask))
-    if not np.array_equal(data, mask):
-        raise ValueError(f"{path}: the mask holds values that aren't whole numbers.")
-    image = _image_on_grid(data, like, f"{DESCRIPTION}; {VOXELS}{voxel_digest(data)}")
+    image = label_image(mask, like)
     with atomic_path(path) as temporary:
         nib.save(image, temporary)
+
+
+def label_image(mask: np.ndarray, like: Volume) -> nib.Nifti1Image:
+    """The label map as a nibabel image, to be written, on the grid of `like`.
+
+    Args:
+        mask: whole numbers >= 0, shape (i, j, k) of `like`, any dtype.
+        like: the volume that was segmented. Its NIfTI geometry (sform, qform, their codes, units) is repeated field
+            by field, and NIfTI-2 stays NIfTI-2; without one, sform and qform are set from its affine, in scanner
+            coordinates.
+
+    Raises:
+        ValueError: When the mask isn't a label map of that shape.
+    """
+    if mask.shape != like.array.shape:
+        raise ValueError(f"{like.source}: the mask has shape {mask.shape}, its volume {like.array.shape}.")
+    data = mask.astype(smallest_label_dtype(mask))
+    if not np.array_equal(data, mask):
+        raise ValueError(f"{like.source}: the mask holds values that aren't whole numbers.")
+    return _image_on_grid(data, like, DESCRIPTION)
 
 
 def write_probabilities(probabilities: np.ndarray, like: Volume, path: str | Path) -> None:
@@ -82,22 +90,21 @@ def smallest_label_dtype(mask: np.ndarray) -> type[np.unsignedinteger]:
 
 
 def _image_on_grid(data: np.ndarray, like: Volume, description: str) -> nib.Nifti1Image:
-    image_class = nib.Nifti2Image if isinstance(like.header, nib.Nifti2Header) else nib.Nifti1Image
-    header = image_class.header_class()
+    header = _header(like)
     header.set_data_dtype(data.dtype)
     header.set_data_shape(data.shape)
     header["descrip"] = description.encode()
-    if like.header is None:
-        header.set_xyzt_units("mm")
-        header.set_qform(like.affine, code=SCANNER)
-        header.set_sform(like.affine, code=SCANNER)
-    else:
-        _copy_geometry(like.header, header)
+    image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     # Given an affine, nibabel would recompute the header's fields from it.
     return image_class(data, None, header)
 
 
-def _copy_geometry(source: Nifti1Header, target: Nifti1Header) -> None:
-    for name in GEOMETRY_FIELDS:
-        target[name] = source[name]
-    target["pixdim"][:4] = source["pixdim"][:4]
+def _header(like: Volume) -> nib.Nifti1Header:
+    if like.header is not None:
+        return geometry_of(like.header)
+    header = nib.Nifti1Header()
+    header.set_xyzt_units("mm")
+    # A qform can't shear, and ITK would place the mask by it; without one it refuses the file instead.
+    header.set_qform(like.affine, code=0 if shear_of(like.affine) else SCANNER)
+    header.set_sform(like.affine, code=SCANNER)
+    return header

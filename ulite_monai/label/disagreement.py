@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,19 +41,39 @@ def segmenter_with_dropout(
 
 
 @torch.inference_mode()
-def dropout_passes(segmenter: Segmenter, item: Mapping[str, Any], passes: int = PASSES) -> torch.Tensor:
+def dropout_passes(
+    segmenter: Segmenter, item: Mapping[str, Any], passes: int = PASSES, seconds: float = math.inf
+) -> torch.Tensor:
     """The classes' probabilities in several passes, shape (passes, classes, *spatial), on the network's grid.
 
     Args:
         segmenter: of `segmenter_with_dropout`.
         item: an entry of a data list, with `image`.
         passes: how many; the same features are dropped for every image.
+        seconds: no further window is computed after these; the passes that are whole by then, at least two, do.
+
+    Raises:
+        TimeoutError: When two passes take longer.
     """
+    end = time.monotonic() + seconds
     image = segmenter.preprocessing(dict(item))["image"].as_tensor()[None].to(segmenter.device)
     network = segmenter.trained.to(segmenter.device)
+
+    def in_time(window: torch.Tensor) -> torch.Tensor:
+        if time.monotonic() > end:
+            raise TimeoutError(f"two passes take longer than {seconds:g} s")
+        return network(window)
+
+    done: list[torch.Tensor] = []
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return torch.cat([segmenter.inferer(image, network).float().softmax(1).cpu() for _ in range(passes)])
+        try:
+            while len(done) < passes:
+                done.append(segmenter.inferer(image, in_time).float().softmax(1).cpu())
+        except TimeoutError:
+            if len(done) < 2:
+                raise
+    return torch.cat(done)
 
 
 def mean_disagreement(masks: Sequence[np.ndarray], classes: int) -> float:

@@ -63,12 +63,13 @@ def with_values_of(
     Raises:
         InputError: When a segment isn't one of the classes.
     """
-    named = {int(segment["idx"]): str(segment["name"]) for segment in segments if {"idx", "name"} <= set(segment)}
+    named = {int(one["idx"]): str(one["name"]) for one in segments if one.get("idx") and "name" in one}
+    known = {name.casefold(): value for name, value in labels.items()}
     renamed = array.copy()
     for value, name in named.items():
         here = array == value
-        if name in labels:
-            renamed[here] = labels[name]
+        if name.casefold() in known:
+            renamed[here] = known[name.casefold()]
         elif here.any():
             raise InputError(f"{source}: has a segment {name!r}; the bundle's classes are {', '.join(labels)}.")
     return renamed

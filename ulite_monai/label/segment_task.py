@@ -73,7 +73,8 @@ class BundleSegmentation(InferTask):
         """Segment `request["image"]`, a path.
 
         Args:
-            request: `image`; `force` (also what lies outside the bundle's ranges); `result_extension`.
+            request: `image`; `modality` (DICOM's, where it is known); `force` (also what lies outside the bundle's
+                ranges); `result_extension`.
 
         Returns:
             A new temporary file with the mask, and what a viewer shows beside it.
@@ -92,7 +93,8 @@ class BundleSegmentation(InferTask):
             suffix = str(request.get("result_extension") or SUFFIXES[0])
             if suffix not in SUFFIXES:
                 raise InputError(f"result_extension must be one of {', '.join(SUFFIXES)}, got {suffix!r}.")
-            volume, found = self._segment_volume(segmenter, path, bool(request.get("force")))
+            force, modality = bool(request.get("force")), str(request.get("modality", ""))
+            volume, found = self._segment_volume(segmenter, path, modality, force)
             target = _temporary(suffix)
             _write(found.mask, volume, target)
             warnings = volume.warnings
@@ -103,9 +105,11 @@ class BundleSegmentation(InferTask):
             "warnings": warnings,
         }
 
-    def _segment_volume(self, segmenter: Segmenter, path: Path, force: bool) -> tuple[Volume, Segmentation]:
+    def _segment_volume(
+        self, segmenter: Segmenter, path: Path, modality: str, force: bool
+    ) -> tuple[Volume, Segmentation]:
         volume = read_volume(path, "replace")
-        outside = None if force else outside_ranges(volume.array.shape, volume.affine, "", segmenter.metadata)
+        outside = None if force else outside_ranges(volume.array.shape, volume.affine, modality, segmenter.metadata)
         if outside is not None:
             raise InputError(f"{outside}; a mask of it can't be relied on. The option force segments it all the same.")
         return volume, segmenter({"image": [volume]})
@@ -120,6 +124,6 @@ def _write(mask: np.ndarray, volume: Volume, path: Path) -> None:
     if path.suffix == ".nrrd":
         from monailabel.transform.writer import write_itk
 
-        write_itk(mask, str(path), volume.affine, np.uint8, compress=True)
+        write_itk(mask, str(path), volume.affine, mask.dtype, compress=True)
     else:
         write_label_map(mask, volume, path)

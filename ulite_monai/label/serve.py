@@ -26,6 +26,7 @@ def serve(
     port: int = 8000,
     device: str = "auto",
     origins: Sequence[str] = (),
+    hosts: Sequence[str] = (),
 ) -> NoReturn:
     """Become a MONAI Label server.
 
@@ -37,6 +38,7 @@ def serve(
         port: the port.
         device: what to compute on.
         origins: of other web pages that may use the server.
+        hosts: other names and addresses by which the server may be called.
 
     Raises:
         InputError: When it can't start; one sentence says why.
@@ -50,6 +52,7 @@ def serve(
     command = [sys.executable, "-W", "ignore", "-m", "monailabel.main", "start_server"]
     command += ["--app", str(work.resolve()), "--studies", studies, "--host", host, "--port", str(port)]
     command += ["--conf", "models", ",".join(model.name for model in models), "--conf", "device", device]
+    command += ["--conf", "hosts", ",".join([host, *hosts])]
     command += ["--conf", "origins", ",".join(origins)] if origins else []
     sys.stdout.flush()
     os.execve(sys.executable, command, _environment(work.resolve(), models))
@@ -95,7 +98,6 @@ def _environment(work: Path, models: Sequence[Model]) -> dict[str, str]:
         "MONAI_LABEL_DICOMWEB_SEARCH_FILTER": json.dumps(found),
         "MONAI_LABEL_DICOMWEB_CACHE_PATH": str(work / "dicom"),
         "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": "2",  # seconds; by default a new series is seen after two hours
-        "MONAI_LABEL_SESSION_PATH": str(work / "sessions"),
         "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
         "MONAI_ZOO_SOURCE": "local",
     }

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import monai.bundle
+import numpy as np
 import torch
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
+from PIL import Image
 
-from ulite_monai.errors import InputError, tell_input_errors_in_one_line
-from ulite_monai.io.cases import IMAGE_SUFFIXES, stem
+from ulite_monai.errors import InputError, reason, tell_input_errors_in_one_line
+from ulite_monai.io.cases import stem
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.write_nifti import write_label_map
-from ulite_monai.label.grids import on_grid_of, with_values_of
+from ulite_monai.label.saved_label import is_image, label_of_image, label_of_volume, segments_of
 from ulite_monai.label.validation import mean_dice
 from ulite_monai.label.work_folder import Model, Result
 from ulite_monai.prediction.segmenter import Segmenter
@@ -96,22 +98,24 @@ class BundleTraining(TrainTask):
         """Train; the result is in the model's newest version.
 
         Raises:
-            InputError: When there are no labels, or one can't be trained on.
+            InputError: When there is no label that can be trained on.
         """
         tell_input_errors_in_one_line()
         options, started = TrainOptions.of(request), time.monotonic()
         pairs = sorted(datastore.datalist(), key=lambda pair: str(pair["image"]))
-        if not pairs:
+        left_out = dict(getattr(datastore, "unusable", {}))
+        if not pairs and not left_out:
             raise InputError("there are no labels yet: save one with the tag final, then train.")
         before = self.model.weights()
         folder = self.model.new_version()
         logger.info("model %s: version %s is trained from %s.", self.model.name, folder.name, before)
-        items = [self._item(pair, folder, datastore) for pair in pairs]
+        items = self._usable(pairs, folder, datastore, left_out)
         training, validation = _split(items, options.val_split)
         self._train(folder, training, validation, options, before if options.pretrained and before.is_file() else None)
         dice_before = self._dice(before, validation) if before.is_file() else None
         dice = self._dice(folder / "model.pt", validation)
         accepted, verdict = _judge(dice, dice_before)
+        verdict += f" Left out: {_listed(left_out)}" if left_out else ""
         result = Result(
             accepted=accepted,
             verdict=verdict,
@@ -126,18 +130,37 @@ class BundleTraining(TrainTask):
         logger.info("model %s, version %s: %s", self.model.name, folder.name, verdict)
         return {"version": folder.name, "accepted": accepted, "verdict": verdict}
 
-    def _item(self, pair: Mapping[str, Any], folder: Path, datastore: Datastore) -> dict[str, Any]:
+    def _usable(
+        self, pairs: Sequence[Mapping[str, Any]], folder: Path, datastore: Datastore, left_out: dict[str, str]
+    ) -> list[dict[str, Any]]:
+        """A data list of the pairs that can be trained on; of the others, `left_out` says why not."""
+        items = []
+        for pair in pairs:
+            case_id = stem(Path(pair["image"]))
+            try:
+                segments = segments_of(datastore.get_label_info(case_id, DefaultLabelTag.FINAL))
+                items.append(self._item(Path(pair["image"]), Path(pair["label"]), case_id, segments, folder))
+            except Exception as error:  # whatever a damaged file provokes
+                left_out[case_id] = reason(error)
+                logger.warning("the label of %s is left out: %s", case_id, left_out[case_id])
+        if not items:
+            raise InputError(f"no label can be trained on. {_listed(left_out)}")
+        return items
+
+    def _item(
+        self, image: Path, label: Path, case_id: str, segments: Sequence[Mapping[str, Any]], folder: Path
+    ) -> dict[str, Any]:
         """An entry of a data list whose label is on its image's grid, with the bundle's values."""
-        image, label = Path(pair["image"]), Path(pair["label"])
-        case_id = stem(image)
-        if image.name.lower().endswith(IMAGE_SUFFIXES):
+        if is_image(image):
+            array = label_of_image(image, label, self.model.labels, segments)
+            if len(self.model.labels) > 1:  # else it may number its objects, which the bundle's training makes use of
+                label = folder / "labels" / f"{case_id}.png"
+                label.parent.mkdir(exist_ok=True)
+                Image.fromarray(array.T.astype(np.uint8)).save(label)
             return {"image": str(image), "label": str(label), "case_id": case_id}
-        volume, annotated = read_volume(image, "replace"), read_volume(label)
-        array = on_grid_of(volume, annotated)
-        segments = datastore.get_label_info(case_id, DefaultLabelTag.FINAL).get("label_info", [])
-        array = with_values_of(self.model.labels, array, segments, label)
+        volume = read_volume(image, "replace")
         path = folder / "labels" / f"{case_id}.nii.gz"
-        write_label_map(array, volume, path)
+        write_label_map(label_of_volume(volume, label, self.model.labels, segments), volume, path)
         return {"image": str(image), "label": str(path), "case_id": case_id}
 
     def _train(
@@ -184,6 +207,10 @@ def _split(items: list[dict[str, Any]], val_split: float) -> tuple[list[dict[str
     wanted = max(1, round(len(items) * val_split)) if val_split else 0
     count = min(wanted, len(items) - 1)
     return dealt[count:], dealt[:count]
+
+
+def _listed(left_out: Mapping[str, str]) -> str:
+    return " ".join(f"{case_id}: {why.rstrip('.')}." for case_id, why in sorted(left_out.items()))
 
 
 def _judge(dice: float | None, before: float | None) -> tuple[bool, str]:

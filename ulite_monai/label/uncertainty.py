@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,8 +13,12 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from ulite_monai.errors import InputError, reason
+from ulite_monai.io.read_volume import read_volume
+from ulite_monai.io.volume import Volume
 from ulite_monai.label.disagreement import dropout_passes, mean_disagreement, segmenter_with_dropout
+from ulite_monai.label.saved_label import is_image
 from ulite_monai.label.work_folder import Model
+from ulite_monai.prediction.ranges import outside_ranges
 from ulite_monai.prediction.segmenter import Segmenter
 
 __all__ = ["Uncertainty"]
@@ -27,7 +32,8 @@ class Uncertainty(Strategy):
     """Asks for the unlabelled image that a model is least sure of.
 
     Images are scored in the order of their ids, each once for the same weights, for a few seconds a request; of those
-    scored, the one with the highest score that this strategy hasn't served is next.
+    scored, the one with the highest score that this strategy hasn't served is next. Those that lie outside the bundle's
+    ranges, can't be read or take too long come last. Threads may share it.
 
     Args:
         models: a request may name a `model` of them, else it is the first that has weights.
@@ -38,6 +44,7 @@ class Uncertainty(Strategy):
         super().__init__("The image on which the masks differ most when features of the network are dropped at random")
         self.models = models
         self.device = device
+        self._turn = threading.Lock()
         self._segmenters: dict[Path, Segmenter] = {}
         self._scores: dict[tuple[Path, str], float] = {}
 
@@ -66,19 +73,33 @@ class Uncertainty(Strategy):
 
     def _score(self, model: Model, images: Sequence[str], datastore: Datastore) -> dict[str, float]:
         weights, end = model.require_weights(), time.monotonic() + SECONDS
-        if weights not in self._segmenters:
-            self._segmenters = {weights: segmenter_with_dropout(model.bundle, weights, self.device)}
-        for image in images:
-            if (weights, image) not in self._scores and time.monotonic() < end:
-                self._scores[weights, image] = _score_of(self._segmenters[weights], datastore.get_image_uri(image))
-        known = {image: self._scores.get((weights, image)) for image in images}
+        with self._turn:
+            if weights not in self._segmenters:
+                self._segmenters = {weights: segmenter_with_dropout(model.bundle, weights, self.device)}
+            for image in images:
+                if (weights, image) not in self._scores and time.monotonic() < end:
+                    self._scores[weights, image] = _score_of(self._segmenters[weights], image, datastore)
+            known = {image: self._scores.get((weights, image)) for image in images}
         return {image: score for image, score in known.items() if score is not None}
 
 
-def _score_of(segmenter: Segmenter, path: str) -> float:
+def _score_of(segmenter: Segmenter, image: str, datastore: Datastore) -> float:
     try:
-        masks = dropout_passes(segmenter, {"image": [path]}).argmax(1).numpy()
+        path = datastore.get_image_uri(image)
+        item: dict[str, Any] = {"image": [path]}
+        if not is_image(path):
+            item = {"image": [_within_ranges(path, datastore.get_image_info(image), segmenter.metadata)]}
+        masks = dropout_passes(segmenter, item, seconds=SECONDS).argmax(1).numpy()
     except Exception as error:  # whatever a damaged file provokes
-        logger.warning("not scored, %s", reason(error))
+        logger.warning("not scored, %s: %s", image, reason(error))
         return -1.0  # served last
     return mean_disagreement(list(masks), len(segmenter.labels))
+
+
+def _within_ranges(path: str, info: Mapping[str, Any], metadata: Mapping[str, Any]) -> Volume:
+    """The volume, if the network is for such ones: one of another organ could take minutes."""
+    volume = read_volume(path, "replace")
+    outside = outside_ranges(volume.array.shape, volume.affine, info.get("Modality", ""), metadata)
+    if outside is not None:
+        raise InputError(outside)
+    return volume

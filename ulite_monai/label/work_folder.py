@@ -14,6 +14,8 @@ from typing import Any
 from ulite_monai.bundles import BUNDLES, find_bundle
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_folder, atomic_path
+from ulite_monai.runtime.recorded import require_as_trained
+from ulite_monai.runtime.weights import weights_sha256
 
 __all__ = ["Model", "Result", "models_in", "prepare_app"]
 
@@ -65,13 +67,12 @@ class Model:
     @cached_property
     def metadata(self) -> dict[str, Any]:
         """The bundle's `metadata.json`."""
-        return json.loads((self.bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
+        return json.loads((self.bundle / "configs" / "metadata.json").read_text(encoding="utf-8-sig"))
 
     @property
     def labels(self) -> dict[str, int]:
         """The classes without the background, and their label values."""
-        channels = self.metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-        return {name: int(value) for value, name in channels.items() if int(value) > 0}
+        return _labels(self.metadata)
 
     @property
     def spatial_dims(self) -> int:
@@ -86,7 +87,7 @@ class Model:
     def results(self) -> dict[int, Result]:
         """What each finished training came to, by version."""
         files = sorted(self.folder.glob("versions/*/result.json"))
-        return {int(file.parent.name): Result(**json.loads(file.read_text(encoding="utf-8"))) for file in files}
+        return {int(file.parent.name): Result(**json.loads(file.read_text(encoding="utf-8-sig"))) for file in files}
 
     @property
     def version(self) -> int:
@@ -145,18 +146,24 @@ class Model:
                 _part_by_no_plane(partial / "configs" / "evaluate.json")
 
     def _note_version(self, file: Path, version: int) -> None:
-        metadata = json.loads(file.read_text(encoding="utf-8"))
+        metadata = json.loads(file.read_text(encoding="utf-8-sig"))
         metadata["version"] = f"{metadata['version']}+label.{version}"
+        metadata["weights_sha256"] = weights_sha256([self.weights(version)])
         verdict = self.results()[version].verdict
         metadata["changelog"] = {**metadata.get("changelog", {}), metadata["version"]: f"trained further: {verdict}"}
         file.write_text(json.dumps(metadata, indent=4) + "\n", encoding="utf-8")
+
+
+def _labels(metadata: dict[str, Any]) -> dict[str, int]:
+    channels = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
+    return {name: int(value) for value, name in channels.items() if int(value) > 0}
 
 
 def _part_by_no_plane(file: Path) -> None:
     """As the version is served: the copy's weights are no longer those that `straight_boundary` was chosen for."""
     if not file.is_file():
         return
-    config = json.loads(file.read_text(encoding="utf-8"))
+    config = json.loads(file.read_text(encoding="utf-8-sig"))
     if "straight_boundary" in config:
         config["straight_boundary"] = False
         file.write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
@@ -192,6 +199,8 @@ def _copied(app: Path, bundle: str) -> Model:
     for file in ("inference.json", "metadata.json"):
         if not (source / "configs" / file).is_file():
             raise InputError(f"{source}: has no configs/{file}, so it can't be served.")
+    labels = _labels(json.loads((source / "configs" / "metadata.json").read_text(encoding="utf-8-sig")))
+    require_as_trained(source / "models" / "model.pt", {"labels": list(labels)})
     model = Model(app / "model" / (bundle if bundle in BUNDLES else source.name))
     origin = model.folder / "origin.txt"
     if not model.bundle.is_dir():

@@ -13,8 +13,16 @@ __all__ = ["algorithm", "is_own", "metadata_of_output"]
 
 
 def is_own(bundle_root: str | Path, files: Sequence[Path]) -> bool:
-    """Whether these weights are a bundle's own, those at its `models/model.pt`."""
-    return [file.resolve() for file in files] == [(Path(bundle_root) / "models" / "model.pt").resolve()]
+    """Whether these weights are those that a bundle's values describe, wherever they and the bundle lie.
+
+    Its metadata says which they are, by their SHA-256 (`weights_sha256`); a bundle that doesn't is taken to describe
+    what is at its `models/model.pt`.
+    """
+    if not all(file.is_file() for file in files):
+        return False
+    own = Path(bundle_root) / "models" / "model.pt"
+    stated = bundle_metadata(bundle_root).get("weights_sha256") or (own.is_file() and weights_sha256([own]))
+    return weights_sha256(files) == stated
 
 
 def algorithm(metadata: Mapping[str, Any], other_weights: str | None) -> tuple[str, str]:

@@ -11,8 +11,8 @@ import nibabel as nib
 import numpy as np
 
 from ulite_monai.errors import InputError, reason
-from ulite_monai.io.cases import find_cases
-from ulite_monai.io.write_nifti import write_label_map
+from ulite_monai.io.cases import Case, find_cases
+from ulite_monai.io.write_nifti import label_image
 from ulite_monai.prediction.read_case import Refused, is_image, read_case, require_fitting
 from ulite_monai.prediction.segmenter import Segmenter
 
@@ -37,7 +37,8 @@ def predict(
         options: further arguments of `Segmenter`: `ckpt`, `device`, `tta`, `overrides`.
 
     Returns:
-        The label map, uint8, with the input's shape, affine, codes and units.
+        The label map, uint8 (uint16 where labels exceed 255), with the input's shape, affine, codes and units; of a
+        NIfTI-2 file or image as NIfTI-2.
 
     Raises:
         InputError: When the image, the bundle or its weights can't be used.
@@ -45,7 +46,8 @@ def predict(
     segmenter = Segmenter(bundle, **options)
     with tempfile.TemporaryDirectory(prefix="ulite") as folder:
         source = image if isinstance(image, str | Path) else _written(image, affine, Path(folder))
-        cases = [case for case in find_cases(source) if case.series is None or case.series.problem is None]
+        found_cases = find_cases(source)
+        cases = [case for case in found_cases if _is_usable(case, segmenter)] or found_cases
         if len(cases) != 1:
             raise InputError(f"{source}: holds {len(cases)} volumes that can be read, predict() takes one.")
         try:
@@ -60,11 +62,15 @@ def predict(
         except Exception as error:
             told = reason(error)
             raise InputError(told if told.startswith(str(source)) else f"{source}: {told}") from error
-        for warning in volume.warnings:
+        for warning in (text for one in (volume, *more) for text in one.warnings):
             warnings.warn(warning, stacklevel=2)
-        path = Path(folder) / "mask.nii"
-        write_label_map(found.mask, volume, path)
-        return nib.Nifti1Image.from_bytes(path.read_bytes())
+        mask = label_image(found.mask, volume)
+        return type(mask).from_bytes(mask.to_bytes())  # which has an affine, as one that is read has
+
+
+def _is_usable(case: Case, segmenter: Segmenter) -> bool:
+    series = case.series
+    return series is None or series.problem is None or bool(series.tilt and segmenter.resamples_tilt)
 
 
 def _written(image: nib.Nifti1Image | np.ndarray, affine: np.ndarray | None, folder: Path) -> Path:

@@ -22,9 +22,11 @@ from torch import nn
 from ulite_monai.bundles import find_bundle
 from ulite_monai.errors import InputError, input_error, reason
 from ulite_monai.io.finite import NonFinite
+from ulite_monai.io.write_nifti import smallest_label_dtype
 from ulite_monai.prediction.algorithm import algorithm, is_own
 from ulite_monai.runtime.process import choose_device, is_true
-from ulite_monai.runtime.recorded import recorded_settings
+from ulite_monai.runtime.quiet import silence_noise
+from ulite_monai.runtime.recorded import recorded_settings, require_as_trained
 from ulite_monai.runtime.weights import checkpoint_files, load_network, weights_sha256
 from ulite_monai.transforms import LabelsOnInputGridd, LoadVolumed
 
@@ -44,6 +46,7 @@ OPTIONS_OF_THEIR_OWN = {
     "device": "the device (--device)",
     "ckpt": "the weights (--ckpt)",
     "format": "the format (--format)",
+    "overwrite": "what may be replaced (--overwrite)",
 }
 
 
@@ -52,7 +55,8 @@ class Segmentation:
     """What a bundle made of one case.
 
     Attributes:
-        mask: label map, uint8, on the input's grid: shape (i, j, k), or (x, y) of an image.
+        mask: label map, uint8 (uint16 where labels exceed 255), on the input's grid: shape (i, j, k), or (x, y) of an
+            image.
         probabilities: float32, (classes, *the mask's shape), on the same grid; None unless asked for.
         meta: what is known of the input: `affine` (4x4, voxel to RAS mm), `warnings`, the NIfTI geometry fields.
         inference: in words, whether the network ran in one pass or in windows of which size.
@@ -70,8 +74,9 @@ class Segmenter:
     Args:
         bundle: a shipped bundle's name, or a path. Its configuration is code: name only bundles that you trust.
         ckpt: the weights, or a pattern such as `folds/*/model.pt` for the ensemble of several; None for the bundle's
-            own. What their training recorded beside them (`run.json`: labels, spacing, windows, the network's options)
-            is taken for what `overrides` doesn't say; without a record, the log warns of what is taken for granted.
+            own. Of weights that the bundle's values don't describe (see `is_own`), what their training recorded beside
+            them (`run.json`: labels, spacing, windows, the network's options) is taken for what `overrides` doesn't
+            say; without a record, the log warns of what is taken for granted.
         device: "auto" for a GPU where there is one, or a device's name.
         tta: average the logits over the flips of the image (test-time augmentation), along the configuration's
             `flip_axes` alone: a network that never saw a flip in training fails on it.
@@ -87,7 +92,7 @@ class Segmenter:
         settings: the configuration's values of what `SETTINGS` names, as far as it has them.
 
     Raises:
-        InputError: When the bundle, its weights or the device can't be used.
+        InputError: When the bundle, its weights or the device can't be used, or labels aren't those trained for.
     """
 
     def __init__(
@@ -98,6 +103,7 @@ class Segmenter:
         tta: bool = False,
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
+        silence_noise()
         configs = find_bundle(bundle) / "configs"
         self.device = choose_device(device)
         self.metadata = _read_metadata(configs)
@@ -108,7 +114,12 @@ class Segmenter:
             if name.partition("#")[0] not in parser.get():
                 raise InputError(f"{configs / 'inference.json'}: has no id {name!r}; see its first lines for those.")
         self.overrides = dict(overrides or {})
-        recorded = {} if ckpt is None else _recorded_by_all(checkpoint_files(ckpt))
+        # A bundle's values describe its own weights, a training's record those that were put in their place.
+        files = checkpoint_files(configs.parent / "models" / "model.pt" if ckpt is None else ckpt)
+        self.own_weights = is_own(configs.parent, files)
+        recorded = {} if self.own_weights else _recorded_by_all(files)
+        if "labels" in self.overrides:
+            require_as_trained(files[0], {"labels": self.overrides["labels"]} if recorded else {})
         missing = {name: value for name, value in recorded.items() if name not in self.overrides}
         self.recorded = {name: value for name, value in missing.items() if name.partition("#")[0] in parser.get()}
         # As a path, not as text, which a configuration might evaluate.
@@ -124,7 +135,6 @@ class Segmenter:
             if told is None:
                 raise InputError(f"{configs / 'inference.json'}: {reason(error)}; check the ids given.") from error
             raise told from error
-        self.own_weights = ckpt is None or is_own(configs.parent, self.ckpts)
         if not self.own_weights and not recorded and "labels" not in self.overrides:
             logger.warning(
                 "%s: no run.json beside it says what it was trained for; labels %s, spacing %s, and windows are the "
@@ -215,7 +225,8 @@ class Segmenter:
             if with_probabilities and isinstance(step, AsDiscreted):
                 probabilities = np.asarray(data["pred"].as_tensor().cpu(), dtype=np.float32)
             data = step(data)
-        mask = np.asarray(data["pred"][0].as_tensor().cpu()).astype(np.uint8)
+        mask = np.asarray(data["pred"][0].as_tensor().cpu())
+        mask = mask.astype(smallest_label_dtype(mask))
         return Segmentation(mask, data["pred"].meta, probabilities, inference)
 
     def _logits(self, image: torch.Tensor) -> torch.Tensor:
@@ -248,6 +259,6 @@ def _read_metadata(configs: Path) -> dict[str, Any]:
         if not (configs / name).is_file():
             raise InputError(f"{configs.parent}: has no configs/{name}, so it can't segment.")
     try:
-        return json.loads((configs / "metadata.json").read_text(encoding="utf-8"))
+        return json.loads((configs / "metadata.json").read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{configs / 'metadata.json'}: is not valid JSON ({error}).") from None

@@ -54,9 +54,9 @@ class CaseMetrics:
         outputs: Any = engine.state.output
         for data, output in zip(batch, outputs, strict=True):
             prediction, reference = (np.asarray(torch.as_tensor(output[key][0]).cpu()) for key in ("pred", "label"))
-            spacing = [float(step) for step in output["pred"].pixdim[:3]] if prediction.ndim == 3 else None
+            affine = np.asarray(output["pred"].affine, dtype=np.float64) if prediction.ndim == 3 else None
             case_id = str(data.get("case_id", len(self.rows)))
-            rows = label_metrics(case_id, prediction, reference, spacing, self.labels)
+            rows = label_metrics(case_id, prediction, reference, affine, self.labels)
             self.rows += rows
             if self.pictures:
                 self.worst.add(rows, str(data["image"].meta["filename_or_obj"]), prediction, reference)

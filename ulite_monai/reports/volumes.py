@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ulite_monai.io.atomic import atomic_path
+from ulite_monai.io.volume import voxel_volume
 
 __all__ = ["LabelVolume", "label_volumes", "write_volumes_csv"]
 
@@ -39,7 +39,7 @@ class LabelVolume:
 
 def label_volumes(
     mask: np.ndarray,
-    affine_or_spacing: np.ndarray | Sequence[float] | None,
+    affine: np.ndarray | None,
     labels: Sequence[str],
     image: np.ndarray | None = None,
 ) -> list[LabelVolume]:
@@ -47,19 +47,19 @@ def label_volumes(
 
     Args:
         mask: label map of integers >= 0, shape (i, j, k), or (x, y) for a 2D image.
-        affine_or_spacing: 4x4, voxel indices to mm, sheared or not; or the voxel's three sides in mm. Not used in 2D.
+        affine: 4x4, voxel indices to mm, sheared or not. Not used in 2D.
         labels: names of the classes, in the order of the label values 1, 2, ...
         image: finite intensities, of the mask's shape.
 
     Raises:
-        ValueError: When the mask holds a value without a name, the image has another shape, or a 3D mask comes with
-            neither affine nor spacing.
+        ValueError: When the mask holds a value without a name, the image has another shape, or a 3D mask comes
+            without an affine.
     """
     if image is not None and image.shape != mask.shape:
         raise ValueError(f"the image has shape {image.shape}, its mask {mask.shape}.")
     if (highest := int(mask.max(initial=0))) > len(labels):
         raise ValueError(f"the mask holds the value {highest}, but only {len(labels)} labels have a name.")
-    voxel_ml = None if mask.ndim == 2 else _voxel_ml(affine_or_spacing)
+    voxel_ml = None if mask.ndim == 2 else _voxel_ml(affine)
     counts = _sums(mask, None, len(labels))
     totals = None if image is None else _sums(mask, image, len(labels))
     return [
@@ -90,13 +90,10 @@ def write_volumes_csv(rows_by_case: Mapping[str, Sequence[LabelVolume]], path: s
         writer.writerows(_cells(case, row) for case, rows in rows_by_case.items() for row in rows)
 
 
-def _voxel_ml(affine_or_spacing: np.ndarray | Sequence[float] | None) -> float:
-    geometry = np.asarray(affine_or_spacing, dtype=np.float64)
-    if geometry.shape == (4, 4):
-        return abs(float(np.linalg.det(geometry[:3, :3]))) / MM3_PER_ML
-    if geometry.shape == (3,):
-        return math.prod(geometry.tolist()) / MM3_PER_ML
-    raise ValueError(f"a 3D mask needs a 4x4 affine or three spacings, not {affine_or_spacing!r}.")
+def _voxel_ml(affine: np.ndarray | None) -> float:
+    if affine is None or affine.shape != (4, 4):
+        raise ValueError(f"a 3D mask needs a 4x4 affine, not {affine!r}.")
+    return voxel_volume(affine) / MM3_PER_ML
 
 
 def _sums(mask: np.ndarray, weights: np.ndarray | None, highest: int) -> np.ndarray:

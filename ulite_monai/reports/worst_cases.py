@@ -12,8 +12,9 @@ import numpy as np
 from ulite_monai.io.cases import IMAGE_SUFFIXES
 from ulite_monai.io.images import read_rgb
 from ulite_monai.io.references import read_reference
+from ulite_monai.io.write_nifti import smallest_label_dtype
 from ulite_monai.reports.metrics import LabelMetrics
-from ulite_monai.reports.preview import write_comparison
+from ulite_monai.reports.preview import write_preview
 
 __all__ = ["WorstCases"]
 
@@ -48,7 +49,7 @@ class WorstCases:
             reference: what is held to be right, of the mask's shape.
         """
         dice = statistics.fmean([row.dice for row in rows if row.dice is not None] or [1.0])
-        case = _Case(dice, rows[0].case_id, image, mask.astype(np.uint8), reference.astype(np.uint8))
+        case = _Case(dice, rows[0].case_id, image, *(m.astype(smallest_label_dtype(m)) for m in (mask, reference)))
         self.cases = sorted([*self.cases, case], key=lambda one: one.dice)[: self.count]
 
     def draw(self, folder: Path, labels: Sequence[str]) -> None:
@@ -61,7 +62,7 @@ class WorstCases:
         for rank, case in enumerate(self.cases, start=1):
             path = folder / f"worst_{rank}_{case.id.replace('/', '_')}.png"
             image, affine = _read(case.image)
-            write_comparison(image, case.mask, case.reference, affine, labels, path, case.id)
+            write_preview(image, case.mask, affine, labels, path, case.id, case.reference)
 
 
 def _read(name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 
 import torch
@@ -10,6 +12,7 @@ from monai.utils import set_determinism
 from ulite_monai.errors import InputError, tell_input_errors_in_one_line
 from ulite_monai.runtime.allocator import keep_freed_memory
 from ulite_monai.runtime.command_line import require_known_ids
+from ulite_monai.runtime.quiet import silence_noise
 
 __all__ = ["choose_device", "is_true", "prepare_process", "trains_faster_in_half"]
 
@@ -47,6 +50,9 @@ def trains_faster_in_half(device: torch.device | str) -> bool:
 def prepare_process(device: torch.device | str, seed: int) -> None:
     """What comes before the rest of a run: errors in one line, the device checked, memory kept, everything seeded.
 
+    Before the process ends, its objects are hidden from the garbage collector, which would look at all of them several
+    times, and read back from the disk what was swapped out.
+
     Args:
         device: what the run will compute on.
         seed: of the initial weights, and of everything random before the first epoch.
@@ -55,6 +61,8 @@ def prepare_process(device: torch.device | str, seed: int) -> None:
         InputError: When the device isn't there, or the command line gives an id that no configuration has.
     """
     tell_input_errors_in_one_line()
+    silence_noise()
+    atexit.register(gc.freeze)
     require_known_ids(sys.argv[1:])
     choose_device(str(device))
     keep_freed_memory()

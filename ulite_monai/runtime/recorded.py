@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["INFERENCE_IDS", "network_options", "recorded_settings"]
+from ulite_monai.errors import InputError
+from ulite_monai.io.class_names import same_names
+from ulite_monai.runtime.weights import checkpoint_files
+
+__all__ = ["INFERENCE_IDS", "network_options", "recorded_labels", "recorded_settings", "require_as_trained"]
+
+logger = logging.getLogger(__name__)
 
 INFERENCE_IDS = (
     *("labels", "in_channels", "spacing", "resample_tilt", "skip_empty", "skip_empty_margin", "flip_axes"),
@@ -41,7 +48,7 @@ def recorded_settings(ckpt: str | Path) -> dict[str, Any]:
         configuration would evaluate. Empty where there is no record.
     """
     try:
-        run = json.loads((Path(ckpt).parent / "run.json").read_text(encoding="utf-8"))
+        run = json.loads((Path(ckpt).parent / "run.json").read_text(encoding="utf-8-sig"))
         settings: Mapping[str, Any] = run["settings"]
         found = {name: settings[name] for name in INFERENCE_IDS if name in settings}
         found |= _of_network(run["command"])
@@ -52,6 +59,46 @@ def recorded_settings(ckpt: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, KeyError):
         return {}
     return {name: value for name, value in found.items() if _is_plain(value)}
+
+
+def recorded_labels(ckpt: str | Path, own: Sequence[str]) -> list[str]:
+    """Names of the classes that weights were trained for: those in their record, else the bundle's.
+
+    Args:
+        ckpt: the weights, or a pattern.
+        own: the bundle's names.
+    """
+    return list(recorded_settings(checkpoint_files(ckpt)[0]).get("labels", own))
+
+
+def require_as_trained(ckpt: str | Path, given: Mapping[str, Any]) -> None:
+    """Check that weights are used as they were trained, as far as the `run.json` beside them says how.
+
+    Other values than the names of the classes may be meant: they are a warning.
+
+    Args:
+        ckpt: the weights, or a pattern.
+        given: values by id.
+
+    Raises:
+        InputError: When the classes have other names. It names both.
+    """
+    for file in checkpoint_files(ckpt):
+        recorded = recorded_settings(file)
+        if "labels" in given and "labels" in recorded and not same_names(recorded["labels"], given["labels"]):
+            raise InputError(
+                f"{file}: was trained for the labels {recorded['labels']}, as run.json beside it says, and labels are "
+                f'{list(given["labels"])} here; give --labels "{recorded["labels"]}", or another --ckpt.'
+            )
+        for name in given.keys() & recorded.keys() - {"labels"}:
+            if _as_lists(given[name]) != _as_lists(recorded[name]):
+                logger.warning(
+                    "warning: %s: was trained with %s %s, here it is %s.", file, name, recorded[name], given[name]
+                )
+
+
+def _as_lists(value: Any) -> Any:
+    return list(value) if isinstance(value, list | tuple) else str(value)
 
 
 def _of_network(command: list[str]) -> dict[str, Any]:

@@ -2,16 +2,27 @@
 
 from ulite_monai.training.averaging import AveragedWeights
 from ulite_monai.training.checkpoints import KeepBestAndLast
-from ulite_monai.training.data import labelled_items, require_usable, split, warn_of_flipped_sides
+from ulite_monai.training.data import (
+    class_names,
+    flips_beside_sides,
+    labelled_items,
+    require_names_of_data,
+    require_unflipped_sides,
+    require_usable,
+    split,
+)
 from ulite_monai.training.mixed_precision import MixedPrecisionInferer
 from ulite_monai.training.progress import OnFirstRank, PrintEpochs, shared_handler
 from ulite_monai.training.record import case_digest, print_next_steps, record_run
 from ulite_monai.training.reproducibility import SeedEachEpoch, StopAtNonFiniteLoss
+from ulite_monai.training.run import require_writable, run_training
 from ulite_monai.training.settings import require_settings
 from ulite_monai.training.sizes import cache_rate, foreground_share
+from ulite_monai.training.validation import CaseDice
 
 __all__ = [
     "AveragedWeights",
+    "CaseDice",
     "KeepBestAndLast",
     "MixedPrecisionInferer",
     "OnFirstRank",
@@ -20,13 +31,18 @@ __all__ = [
     "StopAtNonFiniteLoss",
     "cache_rate",
     "case_digest",
+    "class_names",
+    "flips_beside_sides",
     "foreground_share",
     "labelled_items",
     "print_next_steps",
     "record_run",
+    "require_names_of_data",
     "require_settings",
+    "require_unflipped_sides",
     "require_usable",
+    "require_writable",
+    "run_training",
     "shared_handler",
     "split",
-    "warn_of_flipped_sides",
 ]

@@ -7,6 +7,8 @@ from ignite.engine import Engine, Events
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from ulite_monai.training.distributed import average_over_processes
+
 __all__ = ["AveragedWeights"]
 
 
@@ -14,7 +16,8 @@ class AveragedWeights:
     """Handler of a trainer that averages a network's parameters and buffers exponentially, by torch's AveragedModel.
 
     The first weights count as much as the later ones until `momentum` takes over, so that nothing of the initial
-    weights is left.
+    weights is left. Processes that train one network average it alike, but for the statistics of batch norms that each
+    gathers from its own cases on a CPU: the mean of those over the processes is what they all validate and save.
 
     Args:
         network: the network being trained, or its DistributedDataParallel.
@@ -32,8 +35,9 @@ class AveragedWeights:
         self.model = self.average.module
 
     def attach(self, engine: Engine) -> None:
-        """Average after each iteration of `engine`."""
+        """Average after each iteration of the trainer `engine`; attach it before the validation handler."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.update)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: average_over_processes(self.model.buffers()))
 
     def update(self) -> None:
         """Take the network's present weights into the average; the first ones are copied."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +28,11 @@ logger = logging.getLogger(__name__)
 BEST, LAST = "model.pt", "last.ckpt"
 # What may differ when a run is resumed: where and how it computes, and how long it goes on.
 MAY_CHANGE = (
-    *("dataset_dir", "output_dir", "ckpt_dir", "device", "amp", "num_workers", "cache_rate", "resume", "overwrite"),
+    *("dataset_dir", "output_dir", "ckpt_dir", "cache_rate", "resume", "overwrite"),
     *("epochs", "val_interval", "patience", "init_weights", "roi_size", "grow_windows"),
 )
+# What may differ, too, though the run then doesn't end with the same bits as one that ran through.
+CHANGES_ROUNDING = ("device", "amp", "num_workers", "threads")
 # Of a schedule's state: what the configuration says, which a resumed run may change, unlike how far it has come.
 SCHEDULE_LENGTH = ("t_total", "warmup_steps")
 
@@ -86,27 +91,27 @@ class KeepBestAndLast:
         validated = self._validated(engine.state.epoch)
         improved = validated and self._improved(engine.state.epoch)
         if is_first():
+            files = {self.folder / LAST: self._state(engine)}
             if improved or not self.best_epoch:  # until a validation counts, the newest weights are the best known
-                _save(self.average.model.state_dict(), self.folder / BEST)
-            _save(self._state(engine), self.folder / LAST)
+                files[self.folder / BEST] = self.average.model.state_dict()
+            _save(files)
         if validated and self._is_stale(engine.state.epoch):
             logger.info("no improvement since epoch %d: training ends.", self.best_epoch)
             engine.terminate()
 
     def _validated(self, epoch: int) -> bool:
-        """Whether the epoch was validated, and on a case that holds a label: MONAI's mean of none is 0, not NaN."""
+        """Whether the epoch was validated, and on a case with a structure: without one the metric is NaN."""
         validation: Any = self.evaluator.state
-        if validation.epoch != epoch:
-            return False
-        details = getattr(validation, "metric_details", {}).get(validation.key_metric_name)
-        return details is None or not bool(torch.as_tensor(details).isnan().all())
+        return validation.epoch == epoch and not math.isnan(self._metric())
+
+    def _metric(self) -> float:
+        validation: Any = self.evaluator.state
+        return float(validation.metrics[validation.key_metric_name])
 
     def _improved(self, epoch: int) -> bool:
-        validation: Any = self.evaluator.state
-        metric = float(validation.metrics[validation.key_metric_name])
-        if not metric > self.best:
+        if not self._metric() > self.best:
             return False
-        self.best, self.best_epoch = metric, epoch
+        self.best, self.best_epoch = self._metric(), epoch
         return True
 
     def _is_stale(self, epoch: int) -> bool:
@@ -149,6 +154,12 @@ class KeepBestAndLast:
             for file in (self.folder / BEST, self.folder / LAST):
                 if file.exists():
                     file.replace(file.with_suffix(f".old{file.suffix}"))
+
+    def advice(self) -> str:
+        """How to go on with a training that was interrupted, in a clause."""
+        if not (self.folder / LAST).exists():
+            return "no epoch is complete, so nothing is saved: start again."
+        return f"{self.folder} holds what the complete ones came to: go on by the same command with --resume True."
 
     def resume(self) -> None:
         """Go on from `last.ckpt`: the next run of the trainer starts with the epoch after it.
@@ -196,11 +207,22 @@ class KeepBestAndLast:
         logger.info("resumed after epoch %d of %s.", state["epoch"], path)
 
     def _require_same_settings(self, path: Path, former: Mapping[str, Any]) -> None:
-        names = [name for name in former if name in self.settings and name not in MAY_CHANGE]
-        differing = [name for name in names if former[name] != self.settings[name]]
-        if differing:
-            told = "; ".join(f"{name} was {former[name]!r}, now {self.settings[name]!r}" for name in differing)
-            raise InputError(f"{path}: {told}. Give what the run was started with: run.json beside it has the command.")
+        changes = {
+            name: f"{name} was {former[name]!r}, now {self.settings[name]!r}"
+            for name in former
+            if name in self.settings and name not in MAY_CHANGE and former[name] != self.settings[name]
+        }
+        harmless = [changes.pop(name) for name in CHANGES_ROUNDING if name in changes]
+        if changes:
+            raise InputError(
+                f"{path}: {'; '.join(changes.values())}. Give what the run was started with: run.json beside it has "
+                "the command."
+            )
+        if harmless:
+            logger.warning(
+                "warning: %s: the weights won't be those of a run that wasn't interrupted, to the last bit.",
+                "; ".join(harmless),
+            )
 
 
 def _load_schedule(scheduler: Any, former: Mapping[str, Any]) -> None:
@@ -212,10 +234,16 @@ def _load_schedule(scheduler: Any, former: Mapping[str, Any]) -> None:
             group["lr"] = base * factor(scheduler.last_epoch)
 
 
-def _save(state: dict[str, Any], path: Path) -> None:
-    # Through a file of Python's: it says why the disk refuses, torch's own writer doesn't.
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        torch.save(state, file)
+def _save(files: Mapping[Path, Mapping[str, Any]]) -> None:
+    """Write all of the files or, where the disk refuses one, none."""
+    with ExitStack() as stack:
+        for path, state in files.items():
+            temporary = stack.enter_context(atomic_path(path))
+            # Through a file of Python's: it says why the disk refuses, torch's own writer doesn't.
+            with temporary.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())  # a full disk may say so only now; what follows just renames
 
 
 def _unwrapped(network: nn.Module) -> nn.Module:

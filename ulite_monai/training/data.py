@@ -10,14 +10,23 @@ from typing import Any, Literal
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.cases import IMAGE_SUFFIXES, case_items, find_labelled_cases, first_image
+from ulite_monai.io.class_names import named_classes, require_same_names, same_names
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.preflight import check_items
 
-__all__ = ["labelled_items", "require_usable", "split", "warn_of_flipped_sides"]
+__all__ = [
+    "class_names",
+    "flips_beside_sides",
+    "labelled_items",
+    "require_names_of_data",
+    "require_unflipped_sides",
+    "require_usable",
+    "split",
+]
 
 logger = logging.getLogger(__name__)
 
-SIDE = re.compile(r"(?<![a-z])(left|right|[lr])(?![a-z])", re.IGNORECASE)
+SIDE = re.compile(r"(?<![a-z])(left|right|[lr]h?(?![0-9]))(?![a-z])", re.IGNORECASE)  # L1 is a vertebra
 
 
 def labelled_items(dataset_dir: str | None) -> list[dict[str, Any]]:
@@ -69,6 +78,7 @@ def require_usable(
     channels: int | None = None,
     on_nonfinite: NonFinite = "error",
     resample_tilt: bool = False,
+    patch: Sequence[float] | None = None,
 ) -> None:
     """Check every case before training starts; warnings are logged.
 
@@ -76,7 +86,7 @@ def require_usable(
         items: data list with `image` and `label` paths.
         labels: names of the classes, in the order of the label values 1, 2, ...
         instances: whether these are 2D images, whose label values number objects of one class.
-        channels, on_nonfinite, resample_tilt: as `ulite_monai.io.preflight.check_items` takes them.
+        channels, on_nonfinite, resample_tilt, patch: as `ulite_monai.io.preflight.check_items` takes them.
 
     Raises:
         InputError: When the images aren't of the bundle's kind; else one line for each case that can't be trained on.
@@ -92,7 +102,8 @@ def require_usable(
             raise InputError(
                 f"{path}: this bundle trains on {kinds[not instances]}; take another bundle or other data."
             )
-    findings = check_items(items, len(labels), instances, channels, on_nonfinite, resample_tilt)
+    names = dict(enumerate(labels, start=1))
+    findings = check_items(items, len(labels), instances, channels, on_nonfinite, resample_tilt, patch, names)
     for finding in findings:
         if finding.level == "warning":
             logger.warning("warning: %s", finding.text)
@@ -101,17 +112,55 @@ def require_usable(
         raise InputError("\nerror: ".join(errors))
 
 
-def warn_of_flipped_sides(labels: Sequence[str], flip_axes: Sequence[int]) -> None:
-    """Log a warning when class names say left or right, and training flips the one to the other.
+def class_names(dataset_dir: str | None, items: Sequence[dict[str, Any]], own: Sequence[str]) -> list[str]:
+    """Names of the classes to train: those of the data set, in the bundle's spelling where they are the same.
+
+    Args:
+        dataset_dir: the data set; without one, an application trains the bundle's own classes further.
+        items: its data list.
+        own: the bundle's names.
+
+    Raises:
+        InputError: When nothing names the classes and their values leave some out.
+    """
+    if not dataset_dir:
+        return list(own)
+    names = named_classes(dataset_dir, [item["label"] for item in items])
+    return list(own) if same_names(names, own) else names
+
+
+def require_names_of_data(labels: Sequence[str], dataset_dir: str | None) -> None:
+    """Check that labels that were typed don't contradict the data set; see `require_same_names`."""
+    if dataset_dir and not isinstance(labels, str):
+        require_same_names(labels, dataset_dir)
+
+
+def flips_beside_sides(labels: Sequence[str], flip_axes: Sequence[int]) -> list[int]:
+    """Axes to flip: not the first, which runs from left to right, where a class names a side.
 
     Args:
         labels: names of the classes.
-        flip_axes: axes that training flips; axis 0 runs from left to right.
+        flip_axes: axes that are flipped where none does.
     """
-    sided = [label for label in labels if SIDE.search(label)]
+    sided = _sided(labels)
     if sided and 0 in flip_axes:
-        logger.warning(
-            "warning: %s: names a side, but training flips left and right, so that it can't be learnt; give "
-            '--flip_axes "[]".',
-            ", ".join(sided),
+        logger.info("%s: names a side, so training doesn't flip left and right.", ", ".join(sided))
+    return [axis for axis in flip_axes if axis != 0 or not sided]
+
+
+def require_unflipped_sides(labels: Sequence[str], flip_axes: Sequence[int]) -> None:
+    """Check that training doesn't flip one class into the other.
+
+    Raises:
+        InputError: When a class names a side and the first axis, left and right, is flipped.
+    """
+    sided = _sided(labels)
+    if sided and 0 in flip_axes:
+        raise InputError(
+            f"flip_axes {list(flip_axes)} would flip left and right, but {', '.join(sided)} names a side, which can't "
+            f'be learnt so; give --flip_axes "{[axis for axis in flip_axes if axis != 0]}".'
         )
+
+
+def _sided(labels: Sequence[str]) -> list[str]:
+    return [label for label in labels if SIDE.search(str(label))]

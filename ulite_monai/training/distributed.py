@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ulite_monai.errors import InputError
 
-__all__ = ["is_first", "join", "leave", "local_device", "require_enough", "wrap"]
+__all__ = ["average_over_processes", "is_first", "join", "leave", "local_device", "require_enough", "wrap"]
 
 
 def join() -> None:
@@ -39,12 +39,25 @@ def local_device() -> torch.device:
 
 
 def wrap(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network on its device, with gradients averaged and batch norms computed over all processes."""
+    """The network on its device, with gradients averaged over all processes.
+
+    On GPUs batch norms are computed over all processes, too. PyTorch has no such batch norm for a CPU: there each
+    process normalises by its own cases and keeps its own statistics, of which `average_over_processes` makes one.
+    """
     network = network.to(device)
     if device.type == "cuda":
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         return DistributedDataParallel(network, device_ids=[device.index])
     return DistributedDataParallel(network)
+
+
+def average_over_processes(tensors: Iterable[torch.Tensor]) -> None:
+    """Replace tensors of floats by their mean over all processes, in place; alone, a process changes nothing."""
+    if dist.is_initialized():
+        for tensor in tensors:
+            if tensor.is_floating_point():
+                dist.all_reduce(tensor)
+                tensor /= dist.get_world_size()
 
 
 def is_first() -> bool:

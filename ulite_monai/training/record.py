@@ -42,8 +42,8 @@ def record_run(
 ) -> None:
     """Write `run.json` (command, settings, versions) and `split.json` (the cases of each part) into `output_dir`.
 
-    Where the weights of a `dataset_dir` go to another folder (`ckpt_dir`), `run.json` is written beside them, too: what
-    uses them looks for it there.
+    Where the weights go to another folder (`ckpt_dir`), `run.json` is written beside them, too: what uses them looks
+    for it there.
 
     Args:
         output_dir: made if needed.
@@ -52,15 +52,12 @@ def record_run(
         validation_items: data list of the validation part.
     """
     folder = Path(output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     run = {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "settings": {name: plain(value) for name, value in settings.items()},
         "versions": versions(),
     }
-    beside_weights = settings.get("ckpt_dir") if settings.get("dataset_dir") else None
-    for place in {folder.resolve(), Path(beside_weights or folder).resolve()}:
-        place.mkdir(parents=True, exist_ok=True)
+    for place in {folder.resolve(), Path(settings.get("ckpt_dir") or folder).resolve()}:
         _write_json(place / "run.json", run)
     _write_json(
         folder / "split.json",
@@ -86,7 +83,7 @@ def print_next_steps(bundle_root: str | Path, settings: Mapping[str, Any]) -> No
     evaluate = [*start, "--config_file", pair, "--dataset_dir", str(settings["dataset_dir"]), *weights]
     use = [*start, "--config_file", str(configs / "inference.json"), "--dataset_dir", "YOUR_VOLUMES", *weights]
     files = (configs / name for name in ("train.json", "inference.json"))
-    own_train, own_inference = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    own_train, own_inference = (json.loads(file.read_text(encoding="utf-8-sig")) for file in files)
     shipped = own_train | {name: own_inference[name] for name in INFERENCE_IDS if name in own_inference}
     changed = {name: value for name, value in settings.items() if name in shipped and shipped[name] != value}
     network = network_options(sys.argv)

@@ -9,12 +9,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import nibabel as nib
 import torch
 
 from ulite_monai.io.cases import first_image
+from ulite_monai.io.nifti import read_nifti_grid
 from ulite_monai.io.references import read_reference
-from ulite_monai.io.volume import spacing_of
+from ulite_monai.io.volume import voxel_volume
 from ulite_monai.runtime.memory import free_memory
 
 __all__ = ["cache_rate", "foreground_share", "typical_voxels"]
@@ -72,7 +72,8 @@ def cache_rate(items: Sequence[Mapping[str, Any]], spacing: Sequence[float], cha
 @functools.lru_cache  # asked of the same file by both, and some formats are read whole for it
 def _cubic_mm(path: str) -> float:
     if path.lower().endswith((".nii", ".nii.gz")):  # their header is enough
-        image: Any = nib.load(path)
-        return math.prod(image.shape[:3]) * math.prod(spacing_of(image.affine))
-    volume = read_reference(path, "replace", resample_tilt=True)
-    return math.prod(volume.array.shape) * math.prod(volume.spacing)
+        shape, affine = read_nifti_grid(path)
+    else:
+        volume = read_reference(path, "replace", resample_tilt=True)
+        shape, affine = volume.array.shape, volume.affine
+    return math.prod(shape) * voxel_volume(affine)

@@ -4,6 +4,7 @@ from ulite_monai.transforms.argmax import ArgMaxd
 from ulite_monai.transforms.foreground import above_background
 from ulite_monai.transforms.labels_on_input_grid import LabelsOnInputGridd
 from ulite_monai.transforms.load_volume import LoadVolumed
+from ulite_monai.transforms.patches import PatchStartsd, RandPatchd
 from ulite_monai.transforms.save_segmentation import SaveSegmentationd
 from ulite_monai.transforms.spacing import SpacingOfKeysd
 from ulite_monai.transforms.straight_boundary import StraightBoundaryd
@@ -12,6 +13,8 @@ __all__ = [
     "ArgMaxd",
     "LabelsOnInputGridd",
     "LoadVolumed",
+    "PatchStartsd",
+    "RandPatchd",
     "SaveSegmentationd",
     "SpacingOfKeysd",
     "StraightBoundaryd",

@@ -13,9 +13,9 @@ from monai.transforms import LoadImaged
 
 from ulite_monai.io.dicom_series import DicomSeries
 from ulite_monai.io.finite import NonFinite
+from ulite_monai.io.nifti_header import geometry_of
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import Volume, require_same_grid
-from ulite_monai.io.write_nifti import GEOMETRY_FIELDS
 
 __all__ = ["LoadVolumed"]
 
@@ -48,8 +48,8 @@ class LoadVolumed(LoadImaged):
     def __call__(self, data: Mapping[Hashable, Any], reader: Any = None) -> dict[Hashable, Any]:
         """Replaces each entry by a MetaTensor, float32, shape `(channels, i, j, k)`.
 
-        Its meta has `affine`, `original_affine`, `spatial_shape`, `filename_or_obj`, `warnings` (one text), and the
-        geometry fields of a NIfTI header where the file has one.
+        Its meta has `affine`, `original_affine`, `spatial_shape`, `filename_or_obj`, `warnings` (one text), and
+        `nifti_header` (bytes, which no transform changes) where the file has one.
         """
         loaded = dict(data)
         for key in self.key_iterator(loaded):
@@ -84,6 +84,5 @@ def _meta(volume: Volume) -> dict[str, Any]:
         "space": "RAS",
     }
     if volume.header is not None:
-        for name in (*GEOMETRY_FIELDS, "pixdim"):
-            meta[name] = np.asarray(volume.header[name])
+        meta["nifti_header"] = geometry_of(volume.header).binaryblock
     return meta

@@ -1,0 +1,115 @@
+"""A run that ends in the middle: what was done stays, and one line says how to go on."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import environment, read_json
+from tests.prediction.conftest import statuses
+from ulite_monai.errors import InputError
+from ulite_monai.prediction import PredictOptions, predict_cases
+
+NAMES = [f"case_{number:02d}" for number in range(12)]
+
+
+def refuse_names(monkeypatch, code, after=0, only=".nii.gz"):
+    """From the mask number `after` on, the system refuses to name a file."""
+    replace, masks = os.replace, []
+
+    def refusing(source, target):
+        if str(target).endswith(only):
+            masks.append(target)
+            if len(masks) > after:
+                raise OSError(code, os.strerror(code))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refusing)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_full_output_ends_the_run_with_one_line(segmenter, make_inputs, tmp_path, monkeypatch, code, jobs):
+    make_inputs(*NAMES)
+    seen = []
+    with monkeypatch.context() as patch:
+        refuse_names(patch, code, after=3)
+        with pytest.raises(InputError, match=r"can't be written: .*; nothing was left there\. .*go on with --resume"):
+            options = PredictOptions(jobs=jobs)
+            predict_cases(tmp_path / "in", tmp_path / "out", segmenter, options, lambda result, *_: seen.append(result))
+    assert {result.status for result in seen} <= {"done"} and len(seen) <= 3
+    report = read_json(tmp_path / "out" / "predictions.json")
+    assert len(report["cases"]) == len(report["files"]) == 3
+    deadline = time.monotonic() + 60
+    while list((tmp_path / "out").glob(".partial*")):  # until the other threads see that it ended
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    results = predict_cases(tmp_path / "in", tmp_path / "out", segmenter, PredictOptions(resume=True))
+    assert list(statuses(results).values()).count("skipped") == 3 and len(results) == len(NAMES)
+
+
+def test_an_output_that_takes_nothing_is_reported_before_the_first_case(segmenter, make_inputs, tmp_path, monkeypatch):
+    make_inputs("a")
+    monkeypatch.setattr(segmenter, "_logits", lambda image: pytest.fail("the network ran"))
+    refuse_names(monkeypatch, errno.EROFS, only=".json")
+    with pytest.raises(InputError, match=r"predictions\.json: can't be written: Read-only file system"):
+        predict_cases(tmp_path / "in", tmp_path / "out", segmenter)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_bundles_run_ends_with_one_line_where_the_output_is_full(run_inference, make_inputs, tmp_path, monkeypatch):
+    make_inputs("a", "b", "c")
+    refuse_names(monkeypatch, errno.ENOSPC, after=1)
+    with pytest.raises(InputError) as error:
+        run_inference(tmp_path / "in", tmp_path / "out")
+    assert "b.nii.gz: can't be written: No space left on device" in str(error.value)
+    assert str(error.value).endswith("1 of 3 cases were run.") and "\n" not in str(error.value)
+
+
+def test_an_interrupted_run_keeps_what_is_done_and_waits_for_nothing(segmenter, make_inputs, tmp_path):
+    make_inputs(*NAMES)
+
+    def stop(result, number, total):
+        if number == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_cases(tmp_path / "in", tmp_path / "out", segmenter, PredictOptions(jobs=2), stop)
+    report = read_json(tmp_path / "out" / "predictions.json")
+    done = {case["id"] for case in report["cases"]}
+    assert {"case_00", "case_01"} <= done and len(done) <= 4
+    results = predict_cases(tmp_path / "in", tmp_path / "out", segmenter, PredictOptions(resume=True))
+    assert {name for name, status in statuses(results).items() if status == "skipped"} == done
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_one_line_and_130(weights, make_inputs, tmp_path):
+    """While the network runs on a case that would take a long time."""
+    make_inputs("a", "b")
+    slow = (
+        "import sys, time, ulite_monai.cli as cli; from ulite_monai.prediction.segmenter import Segmenter\n"
+        "logits = Segmenter._logits\n"
+        "def wait(self, image):\n"
+        "    if hasattr(self, 'second'): print('WAITING', flush=True); time.sleep(600)\n"
+        "    self.second = True; return logits(self, image)\n"
+        "Segmenter._logits = wait; cli.main()"
+    )
+    command = [sys.executable, "-c", slow, "predict", "-i", "in", "-o", "out", "--ckpt", str(weights), "--jobs", "1"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(), start_new_session=True, **pipes)
+    seen = []
+    while not seen or ("WAITING" not in seen[-1] and seen[-1]):
+        seen.append(process.stdout.readline())
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    lines = [line for line in told.splitlines() if "run.json" not in line]
+    assert lines == ["interrupted: 1 of 2 cases done, see out; the same command with --resume goes on."]
+    report = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [case["id"] for case in report["cases"]] == ["a"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.nii.gz", "predictions.json"]

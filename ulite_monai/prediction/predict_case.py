@@ -1,0 +1,170 @@
+"""One case: refused before the network runs, or segmented and written whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ulite_monai.errors import InputError, reason
+from ulite_monai.io.atomic import OutputLost
+from ulite_monai.io.cases import Case
+from ulite_monai.io.images import open_image, read_rgb, write_probability_pages
+from ulite_monai.io.output_folder import OutputFolder
+from ulite_monai.io.volume import Volume
+from ulite_monai.io.write_masks import mask_paths, require_writable, write_masks
+from ulite_monai.io.write_nifti import write_probabilities
+from ulite_monai.prediction.case_report import input_state, source_of
+from ulite_monai.prediction.options import CaseResult, PredictOptions
+from ulite_monai.prediction.read_case import Refused, is_image, read_case, require_fitting
+from ulite_monai.prediction.segmenter import Segmentation, Segmenter
+from ulite_monai.reports.preview import write_preview
+from ulite_monai.reports.volumes import label_volumes
+from ulite_monai.transforms.save_segmentation import source_grid
+
+__all__ = ["output_paths", "predict_case"]
+
+SUFFIXES = {"image": (".png",), "nifti": (".nii", ".nii.gz"), "dicom-seg": (".dcm",)}
+
+
+def predict_case(
+    case: Case,
+    outputs: OutputFolder,
+    paths: Mapping[str, Path],
+    segmenter: Segmenter,
+    options: PredictOptions,
+    former: CaseResult | None = None,
+) -> CaseResult:
+    """Segment one case; whatever goes wrong with it is its result.
+
+    Args:
+        case: what to segment.
+        outputs: where to write.
+        paths: the files to write, as `output_paths` has them.
+        segmenter: what segments.
+        options: what to allow.
+        former: what a run that is to be resumed made of the case.
+
+    Raises:
+        OutputLost: When the disk takes nothing more.
+    """
+    started = time.perf_counter()
+    result = CaseResult(case.id, source_of(case), input_state=input_state(case))
+    try:
+        if former is not None and former.input_state == result.input_state != "" and _are_there(paths, outputs):
+            result = replace(former, status="skipped")
+        else:
+            _require_possible(case, outputs, paths, segmenter, options)
+            _segment(case, outputs, paths, segmenter, options, result)
+    except Refused as refusal:
+        result.status, result.message = "refused", str(refusal)
+    except OutputLost:
+        raise
+    except Exception as error:  # whatever a case's file provokes, the next case must run
+        result.status, result.message = "failed", reason(error)
+    result.seconds = round(time.perf_counter() - started, 3)
+    return result
+
+
+def output_paths(case: Case, folder: Path, mask_name: str | None, options: PredictOptions) -> dict[str, Path]:
+    """What is written for a case, by kind.
+
+    Args:
+        case: of a volume, a series or an image.
+        folder: to write to.
+        mask_name: the mask's file name, if it was given.
+        options: what to write.
+
+    Raises:
+        InputError: When the given name doesn't fit the kind of mask.
+    """
+    paths = mask_paths(folder / case.id, options.format, is_image(case), case.series)
+    if mask_name is not None and paths:
+        paths[next(iter(paths))] = folder / mask_name
+    for kind, path in paths.items():
+        if not path.name.lower().endswith(SUFFIXES[kind]):
+            raise InputError(f"{path}: a mask of this kind is written as {' or '.join(SUFFIXES[kind])}.")
+    if options.probabilities:
+        paths["probabilities"] = folder / f"{case.id}_probabilities{'.tif' if is_image(case) else '.nii.gz'}"
+    if options.preview:
+        paths["preview"] = folder / f"{case.id}_preview.png"
+    return paths
+
+
+def _are_there(paths: Mapping[str, Path], outputs: OutputFolder) -> bool:
+    return bool(paths) and all(outputs.is_intact(path) for path in paths.values())
+
+
+def _require_possible(
+    case: Case, outputs: OutputFolder, paths: Mapping[str, Path], segmenter: Segmenter, options: PredictOptions
+) -> None:
+    """Refuse what can be known to fail before the voxels are read."""
+    unreadable = [path for path in case.image if path.exists() and not os.access(path, os.R_OK)]
+    if unreadable:
+        raise InputError(f"{unreadable[0]}: can't be read: permission denied.")
+    outputs.require_free(paths.values())
+    require_fitting(case, segmenter.takes_volumes, segmenter.channels)
+    try:
+        require_writable(options.format, is_image(case), case.series, segmenter.labels, _made_by(segmenter))
+    except InputError as error:
+        raise Refused(str(error)) from None
+
+
+def _made_by(segmenter: Segmenter) -> dict[str, Any]:
+    """The bundle's metadata with the name and version of the weights."""
+    name, version = segmenter.algorithm
+    return {**segmenter.metadata, "name": name, "version": version}
+
+
+def _segment(
+    case: Case,
+    outputs: OutputFolder,
+    paths: Mapping[str, Path],
+    segmenter: Segmenter,
+    options: PredictOptions,
+    result: CaseResult,
+) -> None:
+    item = case.item()
+    volume = None
+    if is_image(case):
+        open_image(case.image[0])  # the bundle's reader says less of what it can't read
+    else:
+        tilted = options.resample_tilt or segmenter.resamples_tilt
+        item["image"] = read_case(case, segmenter.metadata, options.force, tilted, segmenter.on_nonfinite)
+        volume = item["image"][0]
+    found = segmenter(item, with_probabilities="probabilities" in paths)
+    grid = source_grid(found.meta) if volume is None else volume
+    if found.mask.shape != grid.array.shape:
+        raise InputError(f"the mask of shape {found.mask.shape} isn't on the input's grid {grid.array.shape}.")
+    result.inference = found.inference
+    result.warnings += [line for line in str(found.meta.get("warnings", "")).splitlines() if line]
+    result.volumes = (
+        label_volumes(found.mask, None, segmenter.labels)
+        if volume is None
+        else label_volumes(found.mask, volume.affine, segmenter.labels, volume.array)
+    )
+    with outputs.writing(paths.values()):
+        result.warnings += write_masks(found.mask, grid, paths, segmenter.labels, _made_by(segmenter), case.series)
+        _write_more(case, volume, found, paths, segmenter)
+    result.outputs += [str(path) for path in paths.values()]
+    result.status = "done" if found.mask.any() else "empty"
+
+
+def _write_more(
+    case: Case, volume: Volume | None, found: Segmentation, paths: Mapping[str, Path], segmenter: Segmenter
+) -> None:
+    """The probabilities and the preview, if they are wanted."""
+    if "probabilities" in paths:
+        assert found.probabilities is not None
+        if volume is None:
+            write_probability_pages(found.probabilities, paths["probabilities"])
+        else:
+            write_probabilities(found.probabilities, volume, paths["probabilities"])
+    if "preview" in paths:
+        array, affine = (read_rgb(case.image[0]), np.eye(4)) if volume is None else (volume.array, volume.affine)
+        write_preview(array, found.mask, affine, segmenter.labels, paths["preview"], case.id)
