@@ -9,14 +9,17 @@ from importlib.metadata import version
 
 import torch
 
-__all__ = ["copy_bandwidth", "cpu_name", "machine", "peak_megabytes"]
+__all__ = ["copy_bandwidth", "cpu_features", "cpu_name", "machine", "peak_megabytes"]
+
+FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16", "sve")
 
 
 def machine(threads: int | None = None) -> str:
     """The processor, the threads in use and the versions that matter, in one line."""
     threads = threads or torch.get_num_threads()
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "monai", "openvino"))
-    return f"{platform.machine()}, {cpu_name()}, {os.cpu_count()} cores, {threads} threads; {versions}"
+    features = ", ".join(cpu_features()) or "unknown"
+    return f"{platform.machine()}, {cpu_name()} ({features}), {os.cpu_count()} cores, {threads} threads; {versions}"
 
 
 def cpu_name() -> str:
@@ -25,6 +28,17 @@ def cpu_name() -> str:
             return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or "unknown processor"
+
+
+def cpu_features() -> list[str]:
+    """Instruction sets that decide how fast a CPU multiplies, as far as the system and ONEDNN_MAX_CPU_ISA tell."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            flags = next(line for line in file if line.startswith("flags")).split()
+    except (OSError, StopIteration):
+        flags = []
+    limits = [f"{name}={value}" for name, value in os.environ.items() if name.endswith("MAX_CPU_ISA")]
+    return [name for name in FEATURES if name in flags] + limits
 
 
 def copy_bandwidth() -> float:

@@ -21,4 +21,4 @@ normalized = (voxels - voxels.mean()) / voxels.std()
 logits = compiled({"image": normalized[None, None]})["logits"]
 mask = logits[0].argmax(axis=0).astype(numpy.uint8)
 nibabel.save(nibabel.Nifti1Image(mask, image.affine), target)
-print({name: int((mask == int(value)).sum()) for value, name in metadata["labels"].items()}, "voxels")
+print({name: int((mask == value).sum()) for value, name in enumerate(metadata["labels"], start=1)}, "voxels")

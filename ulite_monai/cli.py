@@ -124,7 +124,6 @@ def predict(
         resample_tilt=resample_tilt,
         jobs=jobs,
     )
-    run = "no case"  # until the first is done
     try:
         with Progress(console=console, transient=True) as progress:
             bar = progress.add_task("segmenting", total=None)
@@ -134,8 +133,6 @@ def predict(
             )
 
             def tell(result: Any, number: int, total: int) -> None:
-                nonlocal run
-                run = f"{number} of {total} cases"
                 progress.update(bar, completed=number, total=total)
                 text = f"[{number}/{total}] {result.id}: {result.status}, {result.seconds:.1f} s"
                 console.print(text + (f": {result.message}" if result.message else ""), markup=False, soft_wrap=True)
@@ -144,7 +141,7 @@ def predict(
 
             results = predict_cases(input, output, segmenter, options, tell)
     except KeyboardInterrupt:
-        told = f"interrupted: {run} done, see {output}; the same command with --resume goes on."
+        told = f"interrupted: what was done is in {output}; the same command with --resume goes on."
         raise _Stopped(told, INTERRUPTED) from None
     except InputError as error:
         raise _Stopped(f"error: {error}", 1) from None

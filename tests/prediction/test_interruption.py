@@ -109,7 +109,7 @@ def test_ctrl_c_is_one_line_and_130(weights, make_inputs, tmp_path):
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     lines = [line for line in told.splitlines() if "run.json" not in line]
-    assert lines == ["interrupted: 1 of 2 cases done, see out; the same command with --resume goes on."]
+    assert lines == ["interrupted: what was done is in out; the same command with --resume goes on."]
     report = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert [case["id"] for case in report["cases"]] == ["a"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.nii.gz", "predictions.json"]

@@ -147,7 +147,6 @@ def test_of_other_networks_little_is_known() -> None:
 
 def test_free_memory_counts_what_this_process_can_use_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """By numbers of its own: what other programs take while a test runs changes the machine's."""
-    monkeypatch.setattr("ulite_monai.runtime.memory.memory_left", lambda: None)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=3_000))
     monkeypatch.setattr(psutil.Process, "memory_info", lambda self: SimpleNamespace(rss=500))
     assert free_memory(torch.device("cpu")) == 3_500

@@ -38,8 +38,8 @@ class VolumeInferer(SlidingWindowInfererAdapt):
             was trained on patches of about `roi_size` cut from larger images: where its field of view is wider than
             those, it hasn't learnt what the context says, and its masks may get worse with more of it.
         max_memory: bytes that the network's activations may take, as `ulite_monai.runtime.memory.bytes_per_voxel`
-            estimates them; None for half of what is free when it runs, rounded down to a power of two, so that the
-            windows depend on the machine, but seldom on what else it does.
+            estimates them; None for 2 GiB on a CPU, so that masks don't depend on the machine, and for half of what
+            is free on a GPU, rounded down to a power of two, so that they seldom depend on what else it does.
         slice_axis: spatial axis of a volume along which a network of 2D images runs over its slices.
         kwargs: further arguments of MONAI's `SlidingWindowInferer`, but `cache_roi_weight_map`.
 
@@ -66,8 +66,8 @@ class VolumeInferer(SlidingWindowInfererAdapt):
             raise InputError(f"overlap must be at least 0 and below 1, got {overlap!r}.")
         if max_memory is not None and (isinstance(max_memory, bool | str) or not max_memory > 0):
             raise InputError(
-                f"max_memory must be a number of bytes above 0, or None for half of what is free "
-                f"(in a configuration and on its command line '$None'), got {max_memory!r}."
+                f"max_memory must be a number of bytes above 0, or None for 2 GiB on a CPU and half of what is free "
+                f"on a GPU (in a configuration and on its command line '$None'), got {max_memory!r}."
             )
         super().__init__(roi_size, sw_batch_size=sw_batch_size, overlap=overlap, **({"mode": "gaussian"} | kwargs))
         self.smallest_window, self.smallest_overlap = tuple(roi_size), overlap
@@ -110,8 +110,7 @@ class VolumeInferer(SlidingWindowInfererAdapt):
     def _voxels_that_fit(self, device: torch.device, network: Callable[..., Any]) -> int:
         if not self.grow_windows:
             return 0
-        allowed = _half_of(free_memory(device)) if self.max_memory is None else self.max_memory
-        return int(allowed // bytes_per_voxel(network))
+        return int((self.max_memory or _budget(device)) // bytes_per_voxel(network))
 
     def _over_slices(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         axis = self.slice_axis % (inputs.ndim - 2) + 2
@@ -140,8 +139,10 @@ class VolumeInferer(SlidingWindowInfererAdapt):
             self.on_window(done, total)
 
 
-def _half_of(memory: int) -> int:
-    return 1 << max(0, (memory // 2).bit_length() - 1)
+def _budget(device: torch.device) -> int:
+    if device.type == "cpu":
+        return 2 * 2**30
+    return 1 << max(0, (free_memory(device) // 2).bit_length() - 1)
 
 
 @functools.lru_cache(maxsize=16)  # every slice of a volume asks for the same

@@ -17,7 +17,15 @@ import psutil
 
 from ulite_monai.errors import InputError
 
-__all__ = ["OutputLost", "all_or_none", "atomic_folder", "atomic_path", "cant_be_written", "remove_leftovers"]
+__all__ = [
+    "OutputLost",
+    "all_or_none",
+    "atomic_folder",
+    "atomic_path",
+    "cant_be_written",
+    "give_names",
+    "remove_leftovers",
+]
 
 
 class OutputLost(InputError):
@@ -61,31 +69,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             _delete(temporary)
 
 
-@contextmanager
-def all_or_none(before_renaming: Callable[[Sequence[tuple[Path, Path]]], None] | None = None) -> Iterator[None]:
-    """What `atomic_path` writes inside, in this thread, gets its names when the block ends: all of it or nothing.
-
-    Args:
-        before_renaming: called with all (temporary file, path) once they are written; an error of it is an error of
-            the block.
+def give_names(renames: Sequence[tuple[Path, Path]]) -> None:
+    """Rename each (temporary file, path), all of them or none.
 
     Raises:
-        InputError: When the system refuses to rename one; those that were renamed are deleted again.
+        InputError: When the system refuses one; those that were renamed are deleted again.
     """
-    renames: Renames = []
-    token = _postponed.set(renames)
-    try:
-        yield
-        if before_renaming is not None:
-            before_renaming(renames)
-        _rename(renames)
-    finally:
-        _postponed.reset(token)
-        for temporary, _ in renames:
-            _delete(temporary)
-
-
-def _rename(renames: Renames) -> None:
     done: list[Path] = []
     for temporary, path in renames:
         try:
@@ -96,6 +85,27 @@ def _rename(renames: Renames) -> None:
             for other in done:
                 _delete(other)
             raise cant_be_written(path, error) from error
+
+
+@contextmanager
+def all_or_none(name: Callable[[Sequence[tuple[Path, Path]]], None] = give_names) -> Iterator[None]:
+    """What `atomic_path` writes inside, in this thread, gets its names when the block ends: all of it or nothing.
+
+    Args:
+        name: called with all (temporary file, path) once they are written, to rename them.
+
+    Raises:
+        InputError: When the system refuses to rename one.
+    """
+    renames: Renames = []
+    token = _postponed.set(renames)
+    try:
+        yield
+        name(renames)
+    finally:
+        _postponed.reset(token)
+        for temporary, _ in renames:
+            _delete(temporary)
 
 
 def cant_be_written(path: Path, error: OSError) -> InputError:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ulite_monai.errors import InputError
-from ulite_monai.io.atomic import all_or_none, atomic_path, cant_be_written, remove_leftovers
+from ulite_monai.io.atomic import all_or_none, atomic_path, cant_be_written, give_names, remove_leftovers
 
 __all__ = ["JOURNAL", "RECORD", "SOFTWARE", "OutputFolder", "require_apart", "written_below"]
 
@@ -78,14 +78,8 @@ class OutputFolder:
             InputError: See `require_free`; or when the system refuses to write.
         """
         self._require_open()
-        announced: list[str] = []
-        try:
-            with all_or_none(lambda renames: announced.extend(self._announce(renames, paths))):
-                yield
-        except BaseException:
-            for name in announced:
-                self._files[name].pop()
-            raise
+        with all_or_none(lambda renames: self._give_names(renames, paths)):
+            yield
 
     def write_record(self, content: Mapping[str, Any], last: bool = True) -> None:
         """Write `predictions.json`.
@@ -99,7 +93,7 @@ class OutputFolder:
         """
         self.require_free([self.folder / RECORD])
         with self._turn:
-            files = {name: versions[-1] for name, versions in self._files.items() if versions}
+            files = {name: versions[-1] for name, versions in self._files.items()}
             record = {"written_by": SOFTWARE, **content, "files": dict(sorted(files.items()))}
             record = json.loads(json.dumps(record))
             record["digest"] = _digest_of(record)
@@ -114,18 +108,17 @@ class OutputFolder:
         with self._turn:
             self._closed = True
 
-    def _announce(self, renames: Sequence[tuple[Path, Path]], paths: Collection[Path]) -> list[str]:
-        """Tell the journal what is about to appear, so that a run killed now knows it for its own the next time."""
+    def _give_names(self, renames: Sequence[tuple[Path, Path]], paths: Collection[Path]) -> None:
         unplanned = {path for _, path in renames} - set(paths)
         assert not unplanned, unplanned
         written = [(self._name(path), _state(temporary)) for temporary, path in renames]
         with self._turn:
             self._require_open()
             self.require_free([path for _, path in renames])  # once more: the network took its time
-            _append(self.folder / JOURNAL, written)
+            _append(self.folder / JOURNAL, written)  # first, so that a run killed now knows them the next time
+            give_names(renames)
             for name, state in written:
                 self._files.setdefault(name, []).append(state)
-        return [name for name, _ in written]
 
     def _require_open(self) -> None:
         if self._closed:

@@ -7,10 +7,11 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ulite_monai.networks.ulite import ULite
 
-__all__ = ["Ensemble", "channels_and_dims", "is_ulite", "members_of"]
+__all__ = ["Ensemble", "channels_and_dims", "is_ulite", "members_of", "normalises_over_the_batch"]
 
 
 class Ensemble(nn.Module):
@@ -54,3 +55,8 @@ def channels_and_dims(network: nn.Module) -> tuple[int, int]:
 def is_ulite(network: nn.Module) -> TypeGuard[ULite | Ensemble]:
     """Whether ``network`` is a ``ULite``, or an ensemble of nothing else."""
     return all(isinstance(member, ULite) for member in members_of(network))
+
+
+def normalises_over_the_batch(network: nn.Module) -> bool:
+    """Whether the logits of an image depend on what else is in its batch, in evaluation mode too."""
+    return any(isinstance(module, _BatchNorm) and module.running_mean is None for module in network.modules())

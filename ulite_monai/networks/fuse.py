@@ -21,9 +21,10 @@ from ulite_monai.networks.ulite import ULite
 
 __all__ = ["FusedULite", "fuse"]
 
-# Axes whose 1D kernels join in one cross-shaped kernel: fewer passes over memory for more multiplications. Measured
-# in PyTorch and in OpenVINO, it pays for two of three axes and not for two of two.
-_JOINED_AXES = {2: ((0,), (1,)), 3: ((0,), (1, 2))}
+# Axes whose 1D kernels join in one cross-shaped kernel: fewer passes over memory for more multiplications. It pays for
+# two of three axes and not for two of two. Which two makes no difference in OpenVINO. On one thread, PyTorch's fast
+# convolutions take only kernels that are wider than a voxel along one of the last two axes.
+_JOINED_AXES = {2: ((0,), (1,)), 3: ((0, 2), (1,))}
 
 
 @overload

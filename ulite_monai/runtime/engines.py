@@ -10,10 +10,9 @@ import torch
 from torch import nn
 
 from ulite_monai.errors import InputError, reason
-from ulite_monai.networks.ensemble import is_ulite
+from ulite_monai.networks.ensemble import is_ulite, normalises_over_the_batch
 from ulite_monai.networks.fuse import fuse
 from ulite_monai.runtime.memory import bytes_per_voxel
-from ulite_monai.runtime.pieces import in_pieces, together, voxels_at_once
 
 __all__ = ["ENGINES", "PRECISIONS", "TorchNetwork", "choose_engine", "compile_network"]
 
@@ -116,8 +115,10 @@ class TorchNetwork(nn.Module):
         self.network = fuse(network) if is_ulite(network) else copy.deepcopy(network)
         self.network.eval().requires_grad_(False).to(device)
         self.bytes_per_voxel = bytes_per_voxel(network, "fused")
-        self.voxels_at_once = voxels_at_once(network, device, "fused")
+        # A CPU's caches hold one image better than a batch.
+        self.image_by_image = device.type == "cpu" and not normalises_over_the_batch(network)
         _make_channels_last(self.network)
+        _let_one_thread_use_onednn(self.network)
         self.device_type = device.type
         self.precision = precision
 
@@ -127,7 +128,9 @@ class TorchNetwork(nn.Module):
         dtype = PRECISIONS[self.precision]
         enabled = dtype != torch.float32
         with torch.autocast(self.device_type, dtype=dtype if enabled else None, enabled=enabled):
-            return together([self.network(piece) for piece in in_pieces(x, self.voxels_at_once)]).float()
+            images = x.split(1) if self.image_by_image else (x,)
+            logits = [self.network(image).float() for image in images]
+        return logits[0] if len(logits) == 1 else torch.cat(logits)
 
 
 def _make_channels_last(network: nn.Module) -> None:
@@ -136,3 +139,11 @@ def _make_channels_last(network: nn.Module) -> None:
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         elif isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
             module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+
+def _let_one_thread_use_onednn(network: nn.Module) -> None:
+    # On one CPU thread PyTorch computes pointwise convolutions by a way of its own, which copies channels-last features
+    # to and fro, unless they are dilated; and the dilation of a single voxel changes nothing.
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d) and set(module.kernel_size) == {1}:
+            module.dilation = (2,) * len(module.kernel_size)

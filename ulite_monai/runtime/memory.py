@@ -10,7 +10,6 @@ import torch
 
 from ulite_monai.networks.ensemble import Ensemble, members_of
 from ulite_monai.networks.ulite import ULite
-from ulite_monai.runtime.cgroup import memory_left
 
 __all__ = ["RunBy", "bytes_per_voxel", "free_memory"]
 
@@ -29,6 +28,7 @@ OF_A_FURTHER_MEMBER = 0.5
 # Of networks that can't be asked. MONAI's, at 96 voxels an axis in PyTorch: UNet 281, SegResNet 447, BasicUNet 1059,
 # SwinUNETR 1277; a margin for what wasn't tried.
 UNKNOWN_NETWORK = 4096
+LARGEST_SHARE = 16 * 2**30
 
 
 def bytes_per_voxel(network: Any, run_by: RunBy = "eager") -> int:
@@ -67,12 +67,10 @@ def _bytes_per_voxel(network: ULite, run_by: RunBy) -> int:
 def free_memory(device: torch.device) -> int:
     """Bytes that a device has for the next tensor; for others than CUDA GPUs, those of the main memory.
 
-    A container's or a batch job's limit counts as well as what the machine has.
-
-    What this process holds counts as free: it keeps the memory of one volume for the next.
+    What this process holds counts as free: it keeps the memory of one volume for the next. Of the main memory 16 GiB
+    count at most: the limit of a container or a batch job isn't asked for.
     """
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + kept
-    available, left = int(psutil.virtual_memory().available), memory_left()
-    return min(available, available if left is None else left) + psutil.Process().memory_info().rss
+    return min(LARGEST_SHARE, int(psutil.virtual_memory().available) + psutil.Process().memory_info().rss)

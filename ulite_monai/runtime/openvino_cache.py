@@ -1,7 +1,8 @@
 """Converted models kept on disk, since converting takes seconds and compiling tenths of one.
 
-OpenVINO has a cache of its own for compiled models. It isn't used: a damaged entry of it can load and compute wrong
-logits without an error (flipped bytes among the weights). An entry here carries its checksum.
+OpenVINO has a cache of its own for compiled models. It isn't used: it is asked with a converted model, and a damaged
+entry of it can load and compute wrong logits without an error (flipped bytes among the weights). An entry here carries
+a checksum of its content and of the network that it was made for.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -19,6 +22,7 @@ import torch
 from torch import nn
 
 from ulite_monai import networks
+from ulite_monai.errors import reason
 
 if TYPE_CHECKING:
     import openvino
@@ -27,20 +31,28 @@ __all__ = ["cache_folder", "cached_model"]
 
 logger = logging.getLogger(__name__)
 Network = TypeVar("Network", bound=nn.Module)
+LARGEST_CACHE = 256 * 2**20
+PARTIAL = ".partial-"
 
 
 def cached_model(network: Network, convert: Callable[[Network], openvino.Model]) -> openvino.Model:
-    """What `convert(network)` gives, from the cache if it is there and undamaged.
+    """What `convert(network)` gives, from the cache if it is there, undamaged and of this network.
 
     Args:
         network: a network of this package, whose code, structure and weights decide the entry.
         convert: makes the model.
     """
-    entry = cache_folder() / f"{_fingerprint(network)}.model"
-    model = _load(entry)
+    fingerprint = _fingerprint(network)
+    entry = cache_folder() / f"{fingerprint}.model"
+    try:
+        _make_private(entry.parent)
+    except OSError as error:
+        logger.warning("%s can't be used (%s); the model is converted anew each time.", entry.parent, error)
+        return convert(network)
+    model = _load(entry, fingerprint)
     if model is None:
         model = convert(network)
-        _store(model, entry)
+        _store(model, entry, fingerprint)
     return model
 
 
@@ -77,33 +89,60 @@ def _fingerprint(network: nn.Module) -> str:
     return digest.hexdigest()[:32]
 
 
-def _load(entry: Path) -> openvino.Model | None:
+def _make_private(folder: Path) -> None:
+    """The user's alone, because whatever model lies there is run."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def _load(entry: Path, fingerprint: str) -> openvino.Model | None:
     import openvino
 
     try:
         content = entry.read_bytes()
-    except OSError:
+        if content[:32] != _checksum(fingerprint, content[32:]):
+            raise ValueError("its checksum doesn't fit")
+        length = 40 + int.from_bytes(content[32:40], "little")
+        model = openvino.Core().read_model(content[40:length], content[length:])
+        os.utime(entry)  # what was used last stays longest
+        return model
+    except FileNotFoundError:
         return None
-    checksum, sizes, rest = content[:32], content[32:40], content[32:]
-    if hashlib.sha256(rest).digest() != checksum:
-        logger.warning("%s is damaged and made anew.", entry)
+    except Exception as error:  # whatever is wrong with it, it can be made anew
+        logger.warning("%s can't be used (%s) and is made anew.", entry, reason(error))
         return None
-    length = int.from_bytes(sizes, "little")
-    return openvino.Core().read_model(rest[8 : 8 + length], rest[8 + length :])
 
 
-def _store(model: openvino.Model, entry: Path) -> None:
+def _store(model: openvino.Model, entry: Path, fingerprint: str) -> None:
     import openvino
 
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=entry.parent, prefix=".partial-") as folder:
+        with tempfile.TemporaryDirectory(dir=entry.parent, prefix=PARTIAL) as folder:
             structure = Path(folder) / "model.xml"
             openvino.save_model(model, structure, compress_to_fp16=False)
             xml, weights = structure.read_bytes(), structure.with_suffix(".bin").read_bytes()
             rest = len(xml).to_bytes(8, "little") + xml + weights
             whole = Path(folder) / "whole"
-            whole.write_bytes(hashlib.sha256(rest).digest() + rest)
+            whole.write_bytes(_checksum(fingerprint, rest) + rest)
             os.replace(whole, entry)
+        _keep_within(LARGEST_CACHE, entry.parent)
     except OSError as error:
         logger.warning("%s can't be written (%s); the model is converted anew next time.", entry, error)
+
+
+def _checksum(fingerprint: str, rest: bytes) -> bytes:
+    return hashlib.sha256(fingerprint.encode() + rest).digest()
+
+
+def _keep_within(largest: int, folder: Path) -> None:
+    """Remove what processes that were killed left behind, and the entries that were used longest ago."""
+    for left in folder.glob(f"{PARTIAL}*"):
+        if time.time() - left.stat().st_mtime > 3600:
+            shutil.rmtree(left, ignore_errors=True)
+    entries = sorted(((file.stat(), file) for file in folder.glob("*.model")), key=lambda entry: -entry[0].st_mtime)
+    total = 0
+    for number, (status, file) in enumerate(entries):
+        total += status.st_size
+        if total > largest and number > 0:  # the newest has just been made
+            file.unlink(missing_ok=True)
