@@ -394,7 +394,7 @@ def test_two_channels_of_different_scale_train(bundle, make_dataset, tmp_path):
     run_bundle(
         *("run", "--bundle_root", str(bundle), "--config_file", str(bundle / "configs" / "inference.json")),
         *("--dataset_dir", str(new), "--output_dir", str(tmp_path / "theirs"), "--ckpt", str(ckpt)),
-        *("--in_channels", "2", *SMALL[4:]),
+        *("--in_channels", "2", "--labels", "['class_1','class_2']", *SMALL[4:]),
         cwd=tmp_path,
     )
     for result in results:
