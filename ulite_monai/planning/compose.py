@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["compose"]
+__all__ = ["compose", "shipped_configs"]
+
+KINDS = {"hippocampus": "volumes", "nuclei": "images"}
 
 GIVEN = "?"  # in a template: a value that the kind of data or the plan gives; without one the id is left out
 PARTS = ("train.json", "inference.json", "evaluate.json")
@@ -34,6 +36,16 @@ def compose(kind: str, plan: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[
     return configs | {"multi_gpu_train.json": template("multi_gpu_train.json")}
 
 
+def shipped_configs(name: str) -> dict[str, dict[str, Any]]:
+    """The configurations of a shipped bundle, by file name.
+
+    Args:
+        name: "hippocampus" or "nuclei".
+    """
+    plan = json.loads((files("ulite_monai.planning") / "shipped" / f"{name}.json").read_text(encoding="utf-8"))
+    return compose(KINDS[name], plan)
+
+
 def template(name: str) -> dict[str, Any]:
     """The content of a file of `templates/`."""
     return json.loads((files("ulite_monai.planning") / "templates" / name).read_text(encoding="utf-8"))
@@ -47,7 +59,7 @@ def _filled(config: dict[str, Any], values: Mapping[str, Any], strict: Mapping[s
         place = filled
         for key in parents:
             place = place.get(key, {})
-        if last in place or (parents and place):
+        if last in place or name == "straight_boundary":
             place[last] = copy.deepcopy(value)
         elif name in strict:
             raise KeyError(f"no template has the id {name}.")
