@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 from monai.optimizers import WarmupCosineSchedule
 
 from ulite_monai.errors import InputError
-from ulite_monai.training import AveragedWeights, KeepBestAndLast, require_writable, run_training
+from ulite_monai.training import AveragedWeights, CheckpointHandler, require_writable, run_training
 
 STEPS = 10  # an epoch
 
@@ -31,7 +31,7 @@ class Run:
         self.dice = dice or []
         self.trainer = Engine(self.step)
         self.trainer.state.max_epochs, self.trainer.state.epoch_length = epochs, STEPS
-        self.checkpoints = KeepBestAndLast(
+        self.checkpoints = CheckpointHandler(
             *(folder, self.network, average, self.optimizer, self.scheduler, self.evaluator, patience, settings)
         )
         average.attach(self.trainer)

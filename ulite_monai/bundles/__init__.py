@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 from ulite_monai.errors import InputError
 
-__all__ = ["BUNDLES", "find_bundle"]
+__all__ = ["BUNDLES", "find_bundle", "find_bundles"]
 
 BUNDLES = {"hippocampus": "bundle", "nuclei": "examples/nuclei_bundle"}
 
@@ -27,3 +28,14 @@ def find_bundle(name: str | Path) -> Path:
     if not (folder / "configs").is_dir():
         raise InputError(f"{name}: is no bundle; give {', '.join(BUNDLES)} or a folder that holds configs/.")
     return folder
+
+
+def find_bundles(name: str | Path) -> list[Path]:
+    """The folders of the bundles that a name, a path, or a pattern such as `my_folds/*` means, in their names' order.
+
+    Raises:
+        InputError: When there is none.
+    """
+    path = Path(name).expanduser()
+    found = [] if str(name) in BUNDLES or path.exists() else sorted(map(Path, glob.glob(str(path))))
+    return [folder for folder in found if (folder / "configs").is_dir()] or [find_bundle(name)]

@@ -13,14 +13,14 @@ import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from ulite_monai.errors import InputError
-from ulite_monai.io.cases import IMAGE_SUFFIXES
+from ulite_monai.io.cases import Case, stem
 from ulite_monai.io.images import write_mask
-from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.volume import Volume
 from ulite_monai.io.write_nifti import write_label_map
 from ulite_monai.label.work_folder import Model
-from ulite_monai.prediction.ranges import outside_ranges
-from ulite_monai.prediction.segmenter import Segmentation, Segmenter
+from ulite_monai.prediction.read_case import Refused, is_image
+from ulite_monai.prediction.segment_case import segment_case
+from ulite_monai.prediction.segmenter import Segmenter
 
 __all__ = ["BundleSegmentation"]
 
@@ -66,7 +66,7 @@ class BundleSegmentation(InferTask):
         stamp = (weights, weights.stat().st_mtime_ns, weights.stat().st_size)
         with self._turn:
             if self._loaded is None or self._loaded[0] != stamp:
-                self._loaded = (stamp, Segmenter(self.model.bundle, weights, self.device))
+                self._loaded = (stamp, Segmenter(weights.parents[1], device=self.device))
             return self._loaded[1]
 
     def __call__(self, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -84,35 +84,26 @@ class BundleSegmentation(InferTask):
         """
         started = time.monotonic()
         segmenter, path = self.segmenter(), Path(request["image"])
-        if path.name.lower().endswith(IMAGE_SUFFIXES):
-            found = segmenter({"image": [str(path)]})
-            target = _temporary(".png")
+        suffix = str(request.get("result_extension") or SUFFIXES[0])
+        if suffix not in SUFFIXES:
+            raise InputError(f"result_extension must be one of {', '.join(SUFFIXES)}, got {suffix!r}.")
+        case = Case(stem(path), (path,))
+        modality = str(request.get("modality", ""))
+        try:
+            found = segment_case(case, segmenter, bool(request.get("force")), modality=modality)
+        except Refused as refusal:
+            raise InputError(str(refusal)) from None
+        target = _temporary(".png" if is_image(case) else suffix)
+        if is_image(case):
             write_mask(found.mask, target, len(segmenter.labels))
-            warnings: list[str] = []
         else:
-            suffix = str(request.get("result_extension") or SUFFIXES[0])
-            if suffix not in SUFFIXES:
-                raise InputError(f"result_extension must be one of {', '.join(SUFFIXES)}, got {suffix!r}.")
-            force, modality = bool(request.get("force")), str(request.get("modality", ""))
-            volume, found = self._segment_volume(segmenter, path, modality, force)
-            target = _temporary(suffix)
-            _write(found.mask, volume, target)
-            warnings = volume.warnings
+            _write(found.mask, found.grid, target)
         return str(target), {
             "label_names": self.model.labels,
             "latencies": {"total": round(time.monotonic() - started, 4)},
             "version": self.model.version,
-            "warnings": warnings,
+            "warnings": found.warnings,
         }
-
-    def _segment_volume(
-        self, segmenter: Segmenter, path: Path, modality: str, force: bool
-    ) -> tuple[Volume, Segmentation]:
-        volume = read_volume(path, "replace")
-        outside = None if force else outside_ranges(volume.array.shape, volume.affine, modality, segmenter.metadata)
-        if outside is not None:
-            raise InputError(f"{outside}; a mask of it can't be relied on. The option force segments it all the same.")
-        return volume, segmenter({"image": [volume]})
 
 
 def _temporary(suffix: str) -> Path:

@@ -106,14 +106,16 @@ class BundleTraining(TrainTask):
         left_out = dict(getattr(datastore, "unusable", {}))
         if not pairs and not left_out:
             raise InputError("there are no labels yet: save one with the tag final, then train.")
-        before = self.model.weights()
+        before = self.model.served
         folder = self.model.new_version()
-        logger.info("model %s: version %s is trained from %s.", self.model.name, folder.name, before)
+        logger.info("model %s: version %s is trained from %s.", self.model.name, folder.name, before.name)
         items = self._usable(pairs, folder, datastore, left_out)
         training, validation = _split(items, options.val_split)
-        self._train(folder, training, validation, options, before if options.pretrained and before.is_file() else None)
-        dice_before = self._dice(before, validation) if before.is_file() else None
-        dice = self._dice(folder / "model.pt", validation)
+        weights = self.model.weights()
+        there = weights.is_file()
+        self._train(folder, training, validation, options, weights if options.pretrained and there else None)
+        dice_before = self._dice(before, validation) if there else None
+        dice = self._dice(folder, validation)
         accepted, verdict = _judge(dice, dice_before)
         verdict += f" Left out: {_listed(left_out)}" if left_out else ""
         result = Result(
@@ -175,7 +177,7 @@ class BundleTraining(TrainTask):
         overrides: dict[str, Any] = {
             "bundle_root": str(self.model.bundle),
             "output_dir": str(folder),
-            "ckpt_dir": str(folder),
+            "ckpt_dir": str(folder / "models"),
             "init_weights": None if start is None else str(start),
             "train#trainer#max_epochs": options.max_epochs,
             "train#dataset#data": list(training),
@@ -194,11 +196,11 @@ class BundleTraining(TrainTask):
             **overrides,
         )
 
-    def _dice(self, weights: Path, items: Sequence[dict[str, Any]]) -> float | None:
+    def _dice(self, bundle: Path, items: Sequence[dict[str, Any]]) -> float | None:
         if not items:
             return None
         with torch.random.fork_rng():
-            return mean_dice(Segmenter(self.model.bundle, weights, self.device), items)
+            return mean_dice(Segmenter(bundle, device=self.device), items)
 
 
 def _split(items: list[dict[str, Any]], val_split: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

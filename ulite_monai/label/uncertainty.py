@@ -75,7 +75,7 @@ class Uncertainty(Strategy):
         weights, end = model.require_weights(), time.monotonic() + SECONDS
         with self._turn:
             if weights not in self._segmenters:
-                self._segmenters = {weights: segmenter_with_dropout(model.bundle, weights, self.device)}
+                self._segmenters = {weights: segmenter_with_dropout(model.served, None, self.device)}
             for image in images:
                 if (weights, image) not in self._scores and time.monotonic() < end:
                     self._scores[weights, image] = _score_of(self._segmenters[weights], image, datastore)

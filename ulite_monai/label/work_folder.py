@@ -14,15 +14,16 @@ from typing import Any
 from ulite_monai.bundles import BUNDLES, find_bundle
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_folder, atomic_path
-from ulite_monai.runtime.recorded import require_as_trained
-from ulite_monai.runtime.weights import weights_sha256
 
 __all__ = ["Model", "Result", "models_in", "prepare_app"]
 
 MAIN = """# The app that MONAI Label starts; all of it is in the package.
 from ulite_monai.label.app import UliteApp  # noqa: F401
 """
-IGNORED = shutil.ignore_patterns("runs", "masks", "versions", "__pycache__", ".*")
+# Of a bundle: what was made with it, and what a version keeps beside it.
+IGNORED = shutil.ignore_patterns(
+    *("runs", "masks", "versions", "__pycache__", ".*", "labels", "tensorboard", "result.json", "*.ckpt", "*.old.pt")
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ class Model:
     @property
     def labels(self) -> dict[str, int]:
         """The classes without the background, and their label values."""
-        return _labels(self.metadata)
+        channels = self.metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
+        return {name: int(value) for value, name in channels.items() if int(value) > 0}
 
     @property
     def spatial_dims(self) -> int:
@@ -94,10 +96,15 @@ class Model:
         """The version that is served: the newest accepted one; 0 is the bundle as it came."""
         return max((number for number, result in self.results().items() if result.accepted), default=0)
 
-    def weights(self, version: int | None = None) -> Path:
-        """The weights of a version, by default of the one that is served; the file needn't exist."""
-        number = self.version if version is None else version
-        return (self.folder / "versions" / f"{number:04d}" if number else self.bundle / "models") / "model.pt"
+    @property
+    def served(self) -> Path:
+        """The bundle that is served: the newest accepted version, or the copy as it came."""
+        number = self.version
+        return self.folder / "versions" / f"{number:04d}" if number else self.bundle
+
+    def weights(self) -> Path:
+        """The weights that are served; the file needn't exist."""
+        return self.served / "models" / "model.pt"
 
     def require_weights(self) -> Path:
         """The weights that are served.
@@ -128,45 +135,16 @@ class Model:
             path.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
 
     def export(self, target: Path) -> None:
-        """Write the bundle with the weights that are served to a new folder.
+        """Copy the bundle that is served to a new folder.
 
         Raises:
             InputError: When there are no weights, or something is at `target`.
         """
-        weights, version = self.require_weights(), self.version
+        self.require_weights()
         if target.exists():
             raise InputError(f"{target}: exists and wasn't touched; give a new folder.")
         with atomic_folder(target) as partial:
-            shutil.copytree(self.bundle, partial)
-            (partial / "models").mkdir(exist_ok=True)
-            shutil.copyfile(weights, partial / "models" / "model.pt")
-            if version:
-                self._note_version(partial / "configs" / "metadata.json", version)
-                _part_by_no_plane(partial / "configs" / "inference.json")
-                _part_by_no_plane(partial / "configs" / "evaluate.json")
-
-    def _note_version(self, file: Path, version: int) -> None:
-        metadata = json.loads(file.read_text(encoding="utf-8-sig"))
-        metadata["version"] = f"{metadata['version']}+label.{version}"
-        metadata["weights_sha256"] = weights_sha256([self.weights(version)])
-        verdict = self.results()[version].verdict
-        metadata["changelog"] = {**metadata.get("changelog", {}), metadata["version"]: f"trained further: {verdict}"}
-        file.write_text(json.dumps(metadata, indent=4) + "\n", encoding="utf-8")
-
-
-def _labels(metadata: dict[str, Any]) -> dict[str, int]:
-    channels = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-    return {name: int(value) for value, name in channels.items() if int(value) > 0}
-
-
-def _part_by_no_plane(file: Path) -> None:
-    """As the version is served: the copy's weights are no longer those that `straight_boundary` was chosen for."""
-    if not file.is_file():
-        return
-    config = json.loads(file.read_text(encoding="utf-8-sig"))
-    if "straight_boundary" in config:
-        config["straight_boundary"] = False
-        file.write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
+            shutil.copytree(self.served, partial, ignore=IGNORED)
 
 
 def prepare_app(app: Path, bundles: Sequence[str]) -> list[Model]:
@@ -199,8 +177,6 @@ def _copied(app: Path, bundle: str) -> Model:
     for file in ("inference.json", "metadata.json"):
         if not (source / "configs" / file).is_file():
             raise InputError(f"{source}: has no configs/{file}, so it can't be served.")
-    labels = _labels(json.loads((source / "configs" / "metadata.json").read_text(encoding="utf-8-sig")))
-    require_as_trained(source / "models" / "model.pt", {"labels": list(labels)})
     model = Model(app / "model" / (bundle if bundle in BUNDLES else source.name))
     origin = model.folder / "origin.txt"
     if not model.bundle.is_dir():

@@ -17,7 +17,7 @@ from ulite_monai.planning.ranges import training_ranges
 from ulite_monai.planning.run_card import run_card
 from ulite_monai.planning.run_configs import differing, load_configs, plain, run_configs
 from ulite_monai.planning.run_metadata import run_metadata, with_figures
-from ulite_monai.planning.running_config import running_parser
+from ulite_monai.runtime.running_config import running_parser
 from ulite_monai.training.checkpoints import LAST, CheckpointHandler
 from ulite_monai.training.data import case_digest, case_names
 from ulite_monai.training.distributed import is_first
@@ -58,31 +58,39 @@ class RunBundle:
         self.source = Path(bundle_root)
         self.training = training
         self.validation = validation
+        self.labels: list[str] = []
 
-    def write(self, resume: bool = False) -> None:
-        """Write what is known before the first epoch; a run that is resumed must be the one that is there.
+    @property
+    def curve(self) -> Path | None:
+        """Where the training writes a row an epoch; None where no bundle is written."""
+        return self.folder / "docs" / "curve.csv" if self.is_whole else None
 
-        Args:
-            resume: whether the training goes on from its last checkpoint.
+    def require_same(self) -> None:
+        """Check, before a training is resumed, that the bundle that is there is of the same run.
 
         Raises:
-            InputError: When the bundle that is there differs from this run in more than a resumption may change.
+            InputError: When it differs in more than a resumption may change. It names what.
+        """
+        if self.is_whole and is_first():
+            self._require_same(run_configs(running_parser(), load_configs(self.source))["train.json"], self._split)
+
+    def write(self) -> None:
+        """Write what is known before the first epoch.
+
+        Raises:
+            InputError: When the system refuses to write, or the source is no bundle.
         """
         if not is_first():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        split = {"training": case_names(self.training), "validation": case_names(self.validation)}
         if self.is_whole:
             parser = running_parser()
+            self.labels = [str(label) for label in parser.get_parsed_content("labels")]
             configs = run_configs(parser, load_configs(self.source))
-            if resume:
-                self._require_same(configs["train.json"], split)
-            labels = [str(label) for label in parser.get_parsed_content("labels")]
-            self._write_bundle(configs, labels, int(parser.get_parsed_content("in_channels")))
-        write_json(self._docs / "split.json", split)
-        logger.info(
-            "training on %d cases, validating on %d; the bundle is %s.", *map(len, split.values()), self.folder
-        )
+            self._write_bundle(configs, int(parser.get_parsed_content("in_channels")))
+        write_json(self._docs / "split.json", self._split)
+        counts = len(self.training), len(self.validation)
+        logger.info("training on %d cases, validating on %d; the bundle is %s.", *counts, self.folder)
 
     def finish(self, checkpoints: CheckpointHandler) -> None:
         """Write what the training came to into the card and the metadata, and log the commands to go on with.
@@ -96,22 +104,26 @@ class RunBundle:
         metadata = json.loads(path.read_text(encoding="utf-8"))
         if checkpoints.best_epoch and self.validation:
             of = f"{len(self.validation)} validation cases, which chose epoch {checkpoints.best_epoch}"
-            metadata = with_figures(metadata, of, checkpoints.best_figures)
+            metadata = with_figures(metadata, of, dict(zip(self.labels, checkpoints.best_dice, strict=False)))
             write_json(path, metadata)
         self._write_card(metadata)
         logger.info("evaluate: ulite evaluate %s --dataset YOUR_LABELLED_VOLUMES -o EVALUATION", self.folder)
         logger.info("use it: ulite predict --bundle %s -i YOUR_VOLUMES -o MASKS", self.folder)
 
     @property
+    def _split(self) -> dict[str, list[str]]:
+        return {"training": case_names(self.training), "validation": case_names(self.validation)}
+
+    @property
     def _docs(self) -> Path:
         return self.folder / "docs" if self.is_whole else self.folder
 
-    def _write_bundle(self, configs: Mapping[str, Mapping[str, Any]], labels: list[str], channels: int) -> None:
+    def _write_bundle(self, configs: Mapping[str, dict[str, Any]], channels: int) -> None:
         source = configs["metadata.json"]
         volumes = len(source["network_data_format"]["inputs"]["image"]["spatial_shape"]) == 3
         cases = case_digest(self.training, self.validation)
         ranges = training_ranges(self.training) if volumes else {}
-        metadata = run_metadata(source, labels, channels, cases, ranges)
+        metadata = run_metadata(source, self.labels, channels, cases, ranges)
         for name, content in {**configs, "metadata.json": metadata}.items():
             if name not in NOT_COPIED:
                 write_json(self.folder / "configs" / name, content)
@@ -132,9 +144,7 @@ class RunBundle:
             former = json.loads((self.folder / "configs" / "train.json").read_text(encoding="utf-8"))
             former_split = json.loads((self._docs / "split.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            raise InputError(
-                f"{self.folder}: holds no training to resume; give the --output_dir of the run."
-            ) from None
+            raise InputError(f"{self.folder}: holds no training to resume; give the --output_dir of the run.") from None
         names = differing(former, plain(train), but=MAY_CHANGE)
         if names:
             found = "; ".join(f"{name} was {_short(former.get(name))}, now {_short(train.get(name))}" for name in names)

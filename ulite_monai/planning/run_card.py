@@ -11,9 +11,7 @@ from ulite_monai.runtime.versions import versions
 __all__ = ["run_card"]
 
 
-def run_card(
-    metadata: Mapping[str, Any], train: Mapping[str, Any], command: Sequence[str], has_curve: bool
-) -> str:
+def run_card(metadata: Mapping[str, Any], train: Mapping[str, Any], command: Sequence[str], has_curve: bool) -> str:
     """The text of `docs/README.md`.
 
     Args:

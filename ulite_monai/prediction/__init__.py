@@ -1,8 +1,18 @@
 """From images to masks by a bundle: one image from Python, or whatever a researcher has from the command line."""
 
+from ulite_monai.prediction.bundle_run import items, run_bundle
 from ulite_monai.prediction.options import CaseResult, PredictOptions
 from ulite_monai.prediction.predict import predict
 from ulite_monai.prediction.predict_cases import predict_cases
 from ulite_monai.prediction.segmenter import Segmentation, Segmenter
 
-__all__ = ["CaseResult", "PredictOptions", "Segmentation", "Segmenter", "predict", "predict_cases"]
+__all__ = [
+    "CaseResult",
+    "PredictOptions",
+    "Segmentation",
+    "Segmenter",
+    "items",
+    "predict",
+    "predict_cases",
+    "run_bundle",
+]

@@ -1,23 +1,18 @@
-"""The `run` of inference.json: one case that fails is reported and never loses the others."""
+"""The `run` of inference.json: what `ulite predict` does, with the configuration that MONAI is evaluating."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from monai.data import DataLoader, Dataset
-from monai.transforms import Compose
-
-from ulite_monai.errors import InputError, input_error, reason
-from ulite_monai.io.atomic import OutputLost
+from ulite_monai.errors import InputError
 from ulite_monai.io.cases import case_items, find_cases
-from ulite_monai.transforms.save_segmentation import SaveSegmentationd
+from ulite_monai.prediction.options import CaseResult, PredictOptions
+from ulite_monai.prediction.predict_cases import predict_cases
+from ulite_monai.prediction.segmenter import Segmenter
 
-if TYPE_CHECKING:
-    from monai.engines import Evaluator
-
-__all__ = ["items", "run_cases"]
+__all__ = ["items", "run_bundle"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,58 +23,39 @@ def items(dataset_dir: str | None, channels: int = 1) -> list[dict[str, Any]]:
     Raises:
         InputError: When it isn't given, or nothing is there.
     """
-    if not dataset_dir:
-        raise InputError("dataset_dir is not set: give a volume, a folder or a data list, --dataset_dir PATH.")
-    return case_items(find_cases(dataset_dir, channels))
+    return case_items(find_cases(_given(dataset_dir), channels))
 
 
-def run_cases(evaluator: Evaluator, dataset: Dataset, postprocessing: Compose | None = None) -> None:
-    """Run `evaluator` on one case of `dataset` after the other.
+def run_bundle(dataset_dir: str | None, output_dir: str | Path, **options: Any) -> None:
+    """Segment every case at `dataset_dir`.
 
     Args:
-        evaluator: a MONAI evaluation engine whose post-processing writes the results.
-        dataset: entries with `image` and `case_id`.
-        postprocessing: the evaluator's; what its `SaveSegmentationd` can't write is refused before the network runs.
+        dataset_dir: as `predict_cases` takes its source.
+        output_dir: a folder, made if needed.
+        options: of `PredictOptions`.
 
     Raises:
-        InputError: When two cases would write one file, or the output takes nothing more; at the end, when a case
-            failed: it names each of them.
+        InputError: When nothing is there, or `output_dir` can't take what is asked; at the end, when a case was
+            refused or failed: it names each of them.
     """
-    steps = postprocessing.transforms if postprocessing is not None else ()
-    savers = [step for step in steps if isinstance(step, SaveSegmentationd)]
-    for saver in savers:
-        saver.require_apart(dataset.data)
-    failures: list[str] = []
-    for index, item in enumerate(dataset.data):
-        error = _run_case(evaluator, item, dataset, savers)
-        if error is not None:
-            lost = input_error(error)
-            if isinstance(lost, OutputLost):
-                raise InputError(f"{lost} {index} of {len(dataset.data)} cases were run.") from error
-            failures.append(f"{_name(item)}: {reason(error)}")
-            logger.error("case %d of %d failed, %s", index + 1, len(dataset.data), failures[-1])
-    if failures:
-        raise InputError(f"{len(failures)} of {len(dataset.data)} cases failed:\nerror: " + "\nerror: ".join(failures))
+    source = _given(dataset_dir)
+    results = predict_cases(source, output_dir, Segmenter.of_running_config(), PredictOptions(**options), _log)
+    missing = [result for result in results if result.status in ("failed", "refused")]
+    if missing:
+        lines = "".join(f"\nerror: {result.id}: {result.message}" for result in missing)
+        raise InputError(f"{len(missing)} of {len(results)} cases failed:{lines}")
 
 
-def _run_case(
-    evaluator: Evaluator, item: dict[str, Any], dataset: Dataset, savers: Sequence[SaveSegmentationd]
-) -> Exception | None:
-    from ignite.engine import Events  # here: `ulite predict` reads the configuration and does without Ignite
-
-    errors: list[Exception] = []
-    try:
-        for saver in savers:
-            saver.require_writable(item)
-    except InputError as error:
-        return error
-    # An engine that ends by an exception can't run again; one whose exception is handled can.
-    with evaluator.add_event_handler(Events.EXCEPTION_RAISED, lambda error: errors.append(error)):
-        evaluator.data_loader = DataLoader(Dataset([item], dataset.transform), batch_size=1)
-        evaluator.state.epoch_length = 1
-        evaluator.run()
-    return errors[0] if errors else None
+def _given(dataset_dir: str | None) -> str:
+    if not dataset_dir:
+        raise InputError("dataset_dir is not set: give a volume, a folder or a data list, --dataset_dir PATH.")
+    return dataset_dir
 
 
-def _name(item: dict[str, Any]) -> str:
-    return str(item.get("case_id", item["image"]))
+def _log(result: CaseResult, number: int, total: int) -> None:
+    for warning in result.warnings:
+        logger.warning("warning: %s: %s", result.id, warning)
+    if result.message:
+        logger.error("case %d of %d, %s: %s: %s", number, total, result.id, result.status, result.message)
+    else:
+        logger.info("case %d of %d, %s: %s, %.1f s", number, total, result.id, result.status, result.seconds)

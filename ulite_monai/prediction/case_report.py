@@ -45,7 +45,6 @@ class CaseReport:
             "bundle": {name: segmenter.metadata.get(name) for name in ("name", "version")},
             **_made_by(segmenter),
             "ckpt": [str(file) for file in segmenter.ckpts],
-            "recorded": segmenter.recorded,
             "engine": getattr(segmenter.network, "engine", "torch"),
             "precision": getattr(segmenter.network, "precision", "float32"),
             "device": str(segmenter.device),

@@ -13,7 +13,8 @@ import numpy as np
 from ulite_monai.errors import InputError, reason
 from ulite_monai.io.cases import Case, find_cases
 from ulite_monai.io.write_nifti import label_image
-from ulite_monai.prediction.read_case import Refused, is_image, read_case, require_fitting
+from ulite_monai.prediction.read_case import Refused, is_image
+from ulite_monai.prediction.segment_case import segment_case
 from ulite_monai.prediction.segmenter import Segmenter
 
 __all__ = ["predict"]
@@ -51,20 +52,17 @@ def predict(
         if len(cases) != 1:
             raise InputError(f"{source}: holds {len(cases)} volumes that can be read, predict() takes one.")
         try:
-            require_fitting(cases[0], segmenter.takes_volumes, segmenter.channels)
             if is_image(cases[0]):
                 raise Refused("predict() segments volumes; for 2D images there is predict_cases().")
-            tilted, nonfinite = segmenter.resamples_tilt, segmenter.on_nonfinite
-            volume, *more = read_case(cases[0], segmenter.metadata, force, tilted, nonfinite)
-            found = segmenter({"image": [volume, *more]})
+            found = segment_case(cases[0], segmenter, force)
         except Refused as refusal:
             raise InputError(f"{source}: {refusal}") from None
         except Exception as error:
             told = reason(error)
             raise InputError(told if told.startswith(str(source)) else f"{source}: {told}") from error
-        for warning in (text for one in (volume, *more) for text in one.warnings):
+        for warning in found.warnings:
             warnings.warn(warning, stacklevel=2)
-        mask = label_image(found.mask, volume)
+        mask = label_image(found.mask, found.grid)
         return type(mask).from_bytes(mask.to_bytes())  # which has an affine, as one that is read has
 
 

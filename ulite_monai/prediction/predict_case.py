@@ -9,23 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ulite_monai.errors import InputError, reason
 from ulite_monai.io.atomic import OutputLost
 from ulite_monai.io.cases import Case
-from ulite_monai.io.images import open_image, read_rgb, write_probability_pages
+from ulite_monai.io.images import read_rgb, write_probability_pages
 from ulite_monai.io.output_folder import OutputFolder
-from ulite_monai.io.volume import Volume
 from ulite_monai.io.write_masks import mask_paths, require_writable, write_masks
 from ulite_monai.io.write_nifti import write_probabilities
 from ulite_monai.prediction.case_report import input_state, source_of
 from ulite_monai.prediction.options import CaseResult, PredictOptions
-from ulite_monai.prediction.read_case import Refused, is_image, read_case, require_fitting
-from ulite_monai.prediction.segmenter import Segmentation, Segmenter
+from ulite_monai.prediction.read_case import Refused, is_image, require_fitting
+from ulite_monai.prediction.segment_case import SegmentedCase, segment_case
+from ulite_monai.prediction.segmenter import Segmenter
 from ulite_monai.reports.preview import write_preview
 from ulite_monai.reports.volumes import label_volumes
-from ulite_monai.transforms.save_segmentation import source_grid
 
 __all__ = ["output_paths", "predict_case"]
 
@@ -129,42 +126,27 @@ def _segment(
     options: PredictOptions,
     result: CaseResult,
 ) -> None:
-    item = case.item()
-    volume = None
-    if is_image(case):
-        open_image(case.image[0])  # the bundle's reader says less of what it can't read
-    else:
-        tilted = options.resample_tilt or segmenter.resamples_tilt
-        item["image"] = read_case(case, segmenter.metadata, options.force, tilted, segmenter.on_nonfinite)
-        volume = item["image"][0]
-    found = segmenter(item, with_probabilities="probabilities" in paths)
-    grid = source_grid(found.meta) if volume is None else volume
-    if found.mask.shape != grid.array.shape:
-        raise InputError(f"the mask of shape {found.mask.shape} isn't on the input's grid {grid.array.shape}.")
+    found = segment_case(case, segmenter, options.force, options.resample_tilt, "probabilities" in paths)
+    affine, values = (None, None) if is_image(case) else (found.grid.affine, found.grid.array)
     result.inference = found.inference
-    result.warnings += [line for line in str(found.meta.get("warnings", "")).splitlines() if line]
-    result.volumes = (
-        label_volumes(found.mask, None, segmenter.labels)
-        if volume is None
-        else label_volumes(found.mask, volume.affine, segmenter.labels, volume.array)
-    )
+    result.warnings += found.warnings
+    result.volumes = label_volumes(found.mask, affine, segmenter.labels, values)
     with outputs.writing(paths.values()):
-        result.warnings += write_masks(found.mask, grid, paths, segmenter.labels, _made_by(segmenter), case.series)
-        _write_more(case, volume, found, paths, segmenter)
+        made_by = _made_by(segmenter)
+        result.warnings += write_masks(found.mask, found.grid, paths, segmenter.labels, made_by, case.series)
+        _write_more(case, found, paths, segmenter)
     result.outputs += [str(path) for path in paths.values()]
     result.status = "done" if found.mask.any() else "empty"
 
 
-def _write_more(
-    case: Case, volume: Volume | None, found: Segmentation, paths: Mapping[str, Path], segmenter: Segmenter
-) -> None:
+def _write_more(case: Case, found: SegmentedCase, paths: Mapping[str, Path], segmenter: Segmenter) -> None:
     """The probabilities and the preview, if they are wanted."""
     if "probabilities" in paths:
         assert found.probabilities is not None
-        if volume is None:
+        if is_image(case):
             write_probability_pages(found.probabilities, paths["probabilities"])
         else:
-            write_probabilities(found.probabilities, volume, paths["probabilities"])
+            write_probabilities(found.probabilities, found.grid, paths["probabilities"])
     if "preview" in paths:
-        array, affine = (read_rgb(case.image[0]), np.eye(4)) if volume is None else (volume.array, volume.affine)
-        write_preview(array, found.mask, affine, segmenter.labels, paths["preview"], case.id)
+        array = read_rgb(case.image[0]) if is_image(case) else found.grid.array
+        write_preview(array, found.mask, found.grid.affine, segmenter.labels, paths["preview"], case.id)

@@ -53,6 +53,7 @@ def read_case(
     force: bool = False,
     resample_tilt: bool = False,
     on_nonfinite: NonFinite = "replace",
+    modality: str = "",
 ) -> list[Volume]:
     """The case's volumes, one for each channel.
 
@@ -62,6 +63,7 @@ def read_case(
         force: whether it may lie outside them.
         resample_tilt: resample a DICOM series with a gantry tilt instead of refusing it.
         on_nonfinite: what to do about NaN and infinite voxels.
+        modality: DICOM's, of a file that doesn't say it itself.
 
     Raises:
         Refused: When the series can't be used, or the volume lies outside the bundle's ranges.
@@ -70,7 +72,7 @@ def read_case(
     series = case.series
     if series is None:
         volume = read_volume(case.image[0], on_nonfinite, resample_tilt)
-        modality = volume.source.modality if isinstance(volume.source, DicomSeries) else ""
+        modality = volume.source.modality if isinstance(volume.source, DicomSeries) else modality
     else:
         if series.problem is not None and not (series.tilt and resample_tilt):
             raise Refused(series.problem)

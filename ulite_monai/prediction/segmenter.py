@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,21 +18,19 @@ from monai.data import MetaTensor
 from monai.transforms import AsDiscreted, Compose, SaveImaged
 from torch import nn
 
-from ulite_monai.bundles import find_bundle
+from ulite_monai.bundles import find_bundles
 from ulite_monai.errors import InputError, input_error, reason
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.write_nifti import smallest_label_dtype
 from ulite_monai.prediction.algorithm import algorithm, is_own
 from ulite_monai.runtime.process import choose_device, is_true
 from ulite_monai.runtime.quiet import silence_noise
-from ulite_monai.runtime.recorded import recorded_settings, require_as_trained
+from ulite_monai.runtime.running_config import running_parser
 from ulite_monai.runtime.weights import checkpoint_files, load_network, weights_sha256
 from ulite_monai.transforms import LabelsOnInputGridd, LoadVolumed
 
 __all__ = ["Segmentation", "Segmenter"]
 
-
-logger = logging.getLogger(__name__)
 
 SETTINGS = (
     *("spacing", "roi_size", "overlap", "grow_windows"),
@@ -72,11 +69,9 @@ class Segmenter:
     """Runs the preprocessing, network, inferer and post-processing of a bundle's `inference.json`.
 
     Args:
-        bundle: a shipped bundle's name, or a path. Its configuration is code: name only bundles that you trust.
-        ckpt: the weights, or a pattern such as `folds/*/model.pt` for the ensemble of several; None for the bundle's
-            own. Of weights that the bundle's values don't describe (see `is_own`), what their training recorded beside
-            them (`run.json`: labels, spacing, windows, the network's options) is taken for what `overrides` doesn't
-            say; without a record, the log warns of what is taken for granted.
+        bundle: a shipped bundle's name, or a path, as a training leaves it; a pattern such as `my_folds/*` for the
+            ensemble of several. Its configuration is code: name only bundles that you trust.
+        ckpt: other weights of the same network, or a pattern for the ensemble of several; None for the bundle's own.
         device: "auto" for a GPU where there is one, or a device's name.
         tta: average the logits over the flips of the image (test-time augmentation), along the configuration's
             `flip_axes` alone: a network that never saw a flip in training fails on it.
@@ -87,12 +82,11 @@ class Segmenter:
         metadata: the bundle's `metadata.json`.
         ckpts: the weights used; `own_weights` says whether they are the bundle's own.
         overrides: what was given.
-        recorded: what was taken from the training's record.
         trained: the network as it was trained, or the ensemble; `network` is what runs.
         settings: the configuration's values of what `SETTINGS` names, as far as it has them.
 
     Raises:
-        InputError: When the bundle, its weights or the device can't be used, or labels aren't those trained for.
+        InputError: When the bundle, its weights or the device can't be used.
     """
 
     def __init__(
@@ -104,45 +98,48 @@ class Segmenter:
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
         silence_noise()
-        configs = find_bundle(bundle) / "configs"
-        self.device = choose_device(device)
-        self.metadata = _read_metadata(configs)
-        parser = ConfigParser(ConfigParser.load_config_file(configs / "inference.json"))
+        bundles = find_bundles(bundle)
+        config = bundles[0] / "configs" / "inference.json"
+        parser = ConfigParser(_equal_configs(bundles))
         for name in overrides or {}:
             if name in OPTIONS_OF_THEIR_OWN:
                 raise InputError(f"{name} isn't set by its id here; give {OPTIONS_OF_THEIR_OWN[name]}.")
             if name.partition("#")[0] not in parser.get():
-                raise InputError(f"{configs / 'inference.json'}: has no id {name!r}; see its first lines for those.")
-        self.overrides = dict(overrides or {})
-        # A bundle's values describe its own weights, a training's record those that were put in their place.
-        files = checkpoint_files(configs.parent / "models" / "model.pt" if ckpt is None else ckpt)
-        self.own_weights = is_own(configs.parent, files)
-        recorded = {} if self.own_weights else _recorded_by_all(files)
-        if "labels" in self.overrides:
-            require_as_trained(files[0], {"labels": self.overrides["labels"]} if recorded else {})
-        missing = {name: value for name, value in recorded.items() if name not in self.overrides}
-        self.recorded = {name: value for name, value in missing.items() if name.partition("#")[0] in parser.get()}
-        # As a path, not as text, which a configuration might evaluate.
-        weights = {} if ckpt is None else {"ckpt": Path(ckpt)}
-        given = self.recorded | self.overrides | weights
-        parser.update({"bundle_root": str(configs.parent), "device": str(self.device), **given})
-        self.tta = tta
-        self._turn = threading.Lock()
+                raise InputError(f"{config}: has no id {name!r}; see its first lines for those.")
+        # As paths, not as text, which a configuration might evaluate.
+        own = [folder / "models" / "model.pt" for folder in bundles]
+        weights: Any = Path(ckpt) if ckpt is not None else own if len(own) > 1 else own[0]
+        given = {"bundle_root": str(bundles[0]), "device": str(choose_device(device)), "ckpt": weights}
+        parser.update({**given, **(overrides or {})})
         try:
-            self._build(parser)
+            self._build(parser, tta)
         except Exception as error:  # MONAI wraps what an id's value provokes
             told = input_error(error)
             if told is None:
-                raise InputError(f"{configs / 'inference.json'}: {reason(error)}; check the ids given.") from error
+                raise InputError(f"{config}: {reason(error)}; check the ids given.") from error
             raise told from error
-        if not self.own_weights and not recorded and "labels" not in self.overrides:
-            logger.warning(
-                "%s: no run.json beside it says what it was trained for; labels %s, spacing %s, and windows are the "
-                "bundle's. Put the run.json of its training beside it, or give them: --set ID=VALUE.",
-                *(self.ckpts[0], self.labels, self.settings.get("spacing")),
-            )
+        self.overrides = dict(overrides or {})
+        self.own_weights = ckpt is None or is_own(bundles[0], self.ckpts)
 
-    def _build(self, parser: ConfigParser) -> None:
+    @classmethod
+    def of_running_config(cls) -> Segmenter:
+        """The one of the `inference.json` that MONAI is evaluating, with what was overridden there.
+
+        Raises:
+            InputError: As for a bundle.
+        """
+        segmenter = cls.__new__(cls)
+        parser = running_parser()
+        segmenter._build(parser, tta=False)
+        segmenter.overrides = {}
+        segmenter.own_weights = is_own(parser.get_parsed_content("bundle_root"), segmenter.ckpts)
+        return segmenter
+
+    def _build(self, parser: ConfigParser, tta: bool) -> None:
+        self.tta = tta
+        self._turn = threading.Lock()
+        self.device = torch.device(parser.get_parsed_content("device"))
+        self.metadata = _read_metadata(Path(parser.get_parsed_content("bundle_root")) / "configs")
         self.labels: list[str] = parser.get_parsed_content("labels")
         if isinstance(self.labels, str) or not self.labels:
             raise InputError(f"labels must be a list of class names such as \"['a','b']\", got {self.labels!r}.")
@@ -240,24 +237,27 @@ class Segmenter:
         return self.inferer(image.flip(*axes), self.network).flip(*axes) if axes else self.inferer(image, self.network)
 
 
-def _recorded_by_all(files: Sequence[Path]) -> dict[str, Any]:
-    """What the trainings of all weights recorded; networks with other labels or another spacing can't be averaged."""
-    first, *others = (recorded_settings(file) for file in files)
-    for file, other in zip(files[1:], others, strict=True):
+def _equal_configs(bundles: Sequence[Path]) -> dict[str, Any]:
+    """The `inference.json` of all; networks with other labels or another spacing can't be averaged."""
+    first, *others = (ConfigParser.load_config_file(_config(folder)) for folder in bundles)
+    for folder, other in zip(bundles[1:], others, strict=True):
         for name in sorted({*first, *other}):
-            untold = name.startswith("network_def#") and not (name in first and name in other)  # by an older version
-            if first.get(name) != other.get(name) and not untold:
+            if first.get(name) != other.get(name):
                 raise InputError(
-                    f"{file}: was trained with {name} {other.get(name)}, {files[0]} with {first.get(name)}; "
-                    "an ensemble needs weights that were trained alike."
+                    f"{folder}: was trained with {name} {other.get(name)}, {bundles[0]} with {first.get(name)}; "
+                    "an ensemble needs bundles that were trained alike."
                 )
     return first
 
 
-def _read_metadata(configs: Path) -> dict[str, Any]:
+def _config(folder: Path) -> Path:
     for name in ("inference.json", "metadata.json"):
-        if not (configs / name).is_file():
-            raise InputError(f"{configs.parent}: has no configs/{name}, so it can't segment.")
+        if not (folder / "configs" / name).is_file():
+            raise InputError(f"{folder}: has no configs/{name}, so it can't segment.")
+    return folder / "configs" / "inference.json"
+
+
+def _read_metadata(configs: Path) -> dict[str, Any]:
     try:
         return json.loads((configs / "metadata.json").read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -61,11 +61,15 @@ def load_network(network: nn.Module, path: str | Path) -> None:
     network.load_state_dict(weights)
 
 
-def checkpoint_files(ckpt: str | Path) -> list[Path]:
+def checkpoint_files(ckpt: str | Path | Sequence[Path]) -> list[Path]:
     """The checkpoints that a path means, or a pattern such as `folds/*/model.pt`, in the order of their names.
+
+    Several paths are given back as they are.
 
     A path without a file is given back as it is.
     """
+    if not isinstance(ckpt, str | Path):
+        return list(ckpt)
     path = Path(ckpt).expanduser()
     found = [] if path.is_file() else sorted(glob.glob(str(path), recursive=True))
     return [Path(file) for file in found] or [path]
@@ -77,7 +81,7 @@ def weights_sha256(files: Sequence[Path]) -> str:
     return digits[0] if len(digits) == 1 else hashlib.sha256("".join(digits).encode()).hexdigest()
 
 
-def trained(network: nn.Module, ckpt: str | Path) -> nn.Module:
+def trained(network: nn.Module, ckpt: str | Path | Sequence[Path]) -> nn.Module:
     """`network` with the weights in a checkpoint; where a pattern means several, the ensemble of its copies with each.
 
     Raises:

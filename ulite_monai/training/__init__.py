@@ -1,7 +1,7 @@
 """What a bundle's training needs beyond MONAI's engines: checked data, folds, exact resumption, a record of the run."""
 
 from ulite_monai.training.averaging import AveragedWeights
-from ulite_monai.training.checkpoints import KeepBestAndLast
+from ulite_monai.training.checkpoints import CheckpointHandler
 from ulite_monai.training.data import (
     class_names,
     flips_beside_sides,
@@ -13,7 +13,6 @@ from ulite_monai.training.data import (
 )
 from ulite_monai.training.mixed_precision import MixedPrecisionInferer
 from ulite_monai.training.progress import OnFirstRank, PrintEpochs, shared_handler
-from ulite_monai.training.record import case_digest, print_next_steps, record_run
 from ulite_monai.training.reproducibility import SeedEachEpoch, StopAtNonFiniteLoss
 from ulite_monai.training.run import require_writable, run_training
 from ulite_monai.training.settings import require_settings
@@ -23,20 +22,17 @@ from ulite_monai.training.validation import CaseDice
 __all__ = [
     "AveragedWeights",
     "CaseDice",
-    "KeepBestAndLast",
+    "CheckpointHandler",
     "MixedPrecisionInferer",
     "OnFirstRank",
     "PrintEpochs",
     "SeedEachEpoch",
     "StopAtNonFiniteLoss",
     "cache_rate",
-    "case_digest",
     "class_names",
     "flips_beside_sides",
     "foreground_share",
     "labelled_items",
-    "print_next_steps",
-    "record_run",
     "require_names_of_data",
     "require_settings",
     "require_unflipped_sides",

@@ -19,25 +19,17 @@ from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.training.averaging import AveragedWeights
 from ulite_monai.training.distributed import is_first
-from ulite_monai.training.record import plain
 
-__all__ = ["KeepBestAndLast"]
+__all__ = ["CheckpointHandler"]
 
 logger = logging.getLogger(__name__)
 
 BEST, LAST = "model.pt", "last.ckpt"
-# What may differ when a run is resumed: where and how it computes, and how long it goes on.
-MAY_CHANGE = (
-    *("dataset_dir", "output_dir", "ckpt_dir", "cache_rate", "resume", "overwrite"),
-    *("epochs", "val_interval", "patience", "init_weights", "roi_size", "grow_windows"),
-)
-# What may differ, too, though the run then doesn't end with the same bits as one that ran through.
-CHANGES_ROUNDING = ("device", "amp", "num_workers", "threads")
 # Of a schedule's state: what the configuration says, which a resumed run may change, unlike how far it has come.
 SCHEDULE_LENGTH = ("t_total", "warmup_steps")
 
 
-class KeepBestAndLast:
+class CheckpointHandler:
     """Handler of a trainer that writes `model.pt` when the validation's key metric improves, `last.ckpt` each epoch.
 
     `model.pt` is the flat state dict of the averaged network, which is the one validated; `last.ckpt` holds all that a
@@ -53,7 +45,12 @@ class KeepBestAndLast:
         scheduler: its learning rate scheduler.
         evaluator: the validation engine, whose key metric is "better when higher".
         patience: epochs without improvement after which training ends; 0 never ends it.
-        settings: of the run, by id; most of them must be the same when it is resumed.
+        computed_by: what changes the last bits of a result: the device, how many threads, ...; a resumed run may differ,
+            and then says so.
+
+    Attributes:
+        best, best_epoch: the highest value of the key metric, and its epoch; 0 where no validation counted.
+        best_dice: Dice of each class in that epoch.
     """
 
     def __init__(
@@ -65,10 +62,10 @@ class KeepBestAndLast:
         scheduler: Any,
         evaluator: Engine,
         patience: int = 0,
-        settings: Mapping[str, Any] | None = None,
+        computed_by: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
-        self.settings = {name: plain(value) for name, value in (settings or {}).items()}
+        self.computed_by = {name: str(value) for name, value in (computed_by or {}).items()}
         self.evaluator = evaluator
         self.patience = patience
         self.average = average
@@ -80,6 +77,7 @@ class KeepBestAndLast:
         }
         self.best = float("-inf")
         self.best_epoch = 0
+        self.best_dice: list[float] = []
         self.trainer: Engine | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -108,10 +106,15 @@ class KeepBestAndLast:
         validation: Any = self.evaluator.state
         return float(validation.metrics[validation.key_metric_name])
 
+    def _dice(self) -> list[float]:
+        validation: Any = self.evaluator.state
+        details = getattr(validation, "metric_details", {}).get(validation.key_metric_name)
+        return [] if details is None else torch.as_tensor(details).nanmean(dim=0).flatten().tolist()
+
     def _improved(self, epoch: int) -> bool:
         if not self._metric() > self.best:
             return False
-        self.best, self.best_epoch = self._metric(), epoch
+        self.best, self.best_epoch, self.best_dice = self._metric(), epoch, self._dice()
         return True
 
     def _is_stale(self, epoch: int) -> bool:
@@ -126,15 +129,16 @@ class KeepBestAndLast:
             "epoch_length": engine.state.epoch_length,
             "best": self.best,
             "best_epoch": self.best_epoch,
+            "best_dice": self.best_dice,
             "random_state": torch.get_rng_state(),
-            "settings": self.settings,
+            "computed_by": self.computed_by,
         }
 
     def start(self, resume: bool, overwrite: bool) -> None:
         """Before the trainer runs: resume, or see that no other run's checkpoints are lost, or taken for this one's.
 
-        Those that are to be replaced become `model.old.pt` and `last.old.ckpt` at once: beside them, this run's
-        `run.json` would say something else than what they are.
+        Those that are to be replaced become `model.old.pt` and `last.old.ckpt` at once: the bundle's
+        configurations are about to say something else than what they are.
 
         Args:
             resume: whether to go on from `last.ckpt`.
@@ -165,13 +169,13 @@ class KeepBestAndLast:
         """Go on from `last.ckpt`: the next run of the trainer starts with the epoch after it.
 
         Raises:
-            InputError: When there is no `last.ckpt`, or when it is of another network, data set, fold or setting.
+            InputError: When there is no `last.ckpt`, or when it is of another network, or has come to its end.
         """
         path = self.folder / LAST
         if not path.is_file():
             raise InputError(f"{path}: there is no checkpoint to resume from; give the --output_dir of the run.")
         state = torch.load(path, map_location="cpu", weights_only=True)
-        self._require_same_settings(path, state.get("settings", {}))
+        self._note_changes(state.get("computed_by", {}))
         assert self.trainer is not None
         length = self.trainer.state.epoch_length
         if state["epoch_length"] != length:
@@ -187,10 +191,10 @@ class KeepBestAndLast:
                     part.load_state_dict(state[name])
         except (RuntimeError, ValueError, KeyError) as error:
             raise InputError(
-                f"{path}: is of another network or optimizer ({str(error).splitlines()[0]}); run.json beside it has "
-                "the command, and an older version of the bundle had other defaults below network_def."
+                f"{path}: is of another network or optimizer ({str(error).splitlines()[0]}); resume with the run's own "
+                "command."
             ) from None
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self.best, self.best_epoch, self.best_dice = state["best"], state["best_epoch"], state["best_dice"]
         if state["epoch"] >= (self.trainer.state.max_epochs or 0):
             raise InputError(f"{path}: has all of its {state['epoch']} epochs; give more --epochs to go on.")
         if self._is_stale(state["epoch"]):
@@ -206,22 +210,16 @@ class KeepBestAndLast:
         )
         logger.info("resumed after epoch %d of %s.", state["epoch"], path)
 
-    def _require_same_settings(self, path: Path, former: Mapping[str, Any]) -> None:
-        changes = {
-            name: f"{name} was {former[name]!r}, now {self.settings[name]!r}"
-            for name in former
-            if name in self.settings and name not in MAY_CHANGE and former[name] != self.settings[name]
-        }
-        harmless = [changes.pop(name) for name in CHANGES_ROUNDING if name in changes]
+    def _note_changes(self, former: Mapping[str, Any]) -> None:
+        changes = [
+            f"{name} was {former[name]}, now {value}"
+            for name, value in self.computed_by.items()
+            if name in former and former[name] != value
+        ]
         if changes:
-            raise InputError(
-                f"{path}: {'; '.join(changes.values())}. Give what the run was started with: run.json beside it has "
-                "the command."
-            )
-        if harmless:
             logger.warning(
                 "warning: %s: the weights won't be those of a run that wasn't interrupted, to the last bit.",
-                "; ".join(harmless),
+                "; ".join(changes),
             )
 
 

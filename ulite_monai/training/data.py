@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from ulite_monai.errors import InputError
@@ -15,6 +16,8 @@ from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.preflight import check_items
 
 __all__ = [
+    "case_digest",
+    "case_names",
     "class_names",
     "flips_beside_sides",
     "labelled_items",
@@ -71,6 +74,23 @@ def split(
     return sorted(chosen, key=lambda item: str(item["case_id"]))
 
 
+def case_names(items: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The ids of a data list's cases; without one, the path of the image."""
+    return [str(item.get("case_id", item["image"])) for item in items]
+
+
+def case_digest(training: Sequence[Mapping[str, Any]], validation: Sequence[Mapping[str, Any]]) -> str:
+    """How many cases train and validate, and eight digits that depend on which they are.
+
+    Args:
+        training: data list of the training part.
+        validation: data list of the validation part.
+    """
+    names = [sorted(case_names(items)) for items in (training, validation)]
+    digits = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:8]
+    return f"{len(training)} train, {len(validation)} validate, {digits}"
+
+
 def require_usable(
     items: Sequence[dict[str, Any]],
     labels: Sequence[str],
@@ -79,13 +99,15 @@ def require_usable(
     on_nonfinite: NonFinite = "error",
     resample_tilt: bool = False,
     patch: Sequence[float] | None = None,
+    images: bool = False,
 ) -> None:
     """Check every case before training starts; warnings are logged.
 
     Args:
         items: data list with `image` and `label` paths.
         labels: names of the classes, in the order of the label values 1, 2, ...
-        instances: whether these are 2D images, whose label values number objects of one class.
+        instances: whether the label values number objects of one class.
+        images: whether the bundle trains on 2D images, not on volumes.
         channels, on_nonfinite, resample_tilt, patch: as `ulite_monai.io.preflight.check_items` takes them.
 
     Raises:
@@ -97,11 +119,9 @@ def require_usable(
         raise InputError(f"this bundle tells one class from the background, but labels are {list(labels)}; give one.")
     for item in items:
         path = first_image(item)
-        if path.lower().endswith(IMAGE_SUFFIXES) != instances:
+        if path.lower().endswith(IMAGE_SUFFIXES) != images:
             kinds = ("2D images (PNG, JPEG, TIFF)", "volumes")
-            raise InputError(
-                f"{path}: this bundle trains on {kinds[not instances]}; take another bundle or other data."
-            )
+            raise InputError(f"{path}: this bundle trains on {kinds[not images]}; take another bundle or other data.")
     names = dict(enumerate(labels, start=1))
     findings = check_items(items, len(labels), instances, channels, on_nonfinite, resample_tilt, patch, names)
     for finding in findings:
@@ -112,18 +132,21 @@ def require_usable(
         raise InputError("\nerror: ".join(errors))
 
 
-def class_names(dataset_dir: str | None, items: Sequence[dict[str, Any]], own: Sequence[str]) -> list[str]:
+def class_names(
+    dataset_dir: str | None, items: Sequence[dict[str, Any]], own: Sequence[str], instances: bool = False
+) -> list[str]:
     """Names of the classes to train: those of the data set, in the bundle's spelling where they are the same.
 
     Args:
         dataset_dir: the data set; without one, an application trains the bundle's own classes further.
         items: its data list.
         own: the bundle's names.
+        instances: whether the label values number objects of one class, the bundle's.
 
     Raises:
         InputError: When nothing names the classes and their values leave some out.
     """
-    if not dataset_dir:
+    if not dataset_dir or instances:
         return list(own)
     names = named_classes(dataset_dir, [item["label"] for item in items])
     return list(own) if same_names(names, own) else names

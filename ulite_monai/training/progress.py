@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import logging
+import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
 
-from ulite_monai.training.checkpoints import KeepBestAndLast
+from ulite_monai.io.atomic import atomic_path
+from ulite_monai.training.checkpoints import CheckpointHandler
 from ulite_monai.training.distributed import is_first
 
 __all__ = ["OnFirstRank", "PrintEpochs", "shared_handler"]
@@ -46,12 +50,17 @@ class PrintEpochs:
         evaluator: the validation engine; its metric details hold Dice of shape (cases, classes).
         checkpoints: knows the best epoch; attach this handler after it.
         labels: names of the classes.
+        curve: a CSV file that gets a row an epoch; None for none.
     """
 
-    def __init__(self, evaluator: Engine, checkpoints: KeepBestAndLast, labels: Sequence[str]) -> None:
+    def __init__(
+        self, evaluator: Engine, checkpoints: CheckpointHandler, labels: Sequence[str], curve: str | Path | None = None
+    ) -> None:
         self.evaluator = evaluator
         self.checkpoints = checkpoints
         self.labels = labels
+        self.curve = None if curve is None else Path(curve)
+        self.seconds: list[float] = []
         self.losses: list[float] = []
         self.started = time.perf_counter()
 
@@ -71,16 +80,48 @@ class PrintEpochs:
         self.losses.append(float(output["loss"]))
 
     def __call__(self, engine: Engine) -> None:
-        seconds = time.perf_counter() - self.started
-        line = f"epoch {engine.state.epoch}/{engine.state.max_epochs}: loss {sum(self.losses) / len(self.losses):.4f}"
-        if self.evaluator.state.epoch == engine.state.epoch:
-            line += (
-                f", Dice {self._dice()} (best mean {self.checkpoints.best:.4f}, epoch {self.checkpoints.best_epoch})"
-            )
-        logger.info("%s, %.1f s", line, seconds)
+        epoch, last = engine.state.epoch, engine.state.max_epochs or 0
+        self.seconds.append(time.perf_counter() - self.started)
+        loss, dice = sum(self.losses) / len(self.losses), self._dice(epoch)
+        line = f"epoch {epoch}/{last}: loss {loss:.4f}"
+        if dice:
+            best = f"best mean {self.checkpoints.best:.4f}, epoch {self.checkpoints.best_epoch}"
+            line += f", Dice {' '.join(f'{name} {value:.4f}' for name, value in dice.items())} ({best})"
+        left = statistics.median(self.seconds) * (last - epoch)
+        logger.info("%s, %.1f s%s", line, self.seconds[-1], f", about {_duration(left)} left" if left else "")
+        if self.curve is not None:
+            self._add_row(self.curve, {"epoch": epoch, "loss": loss, **dice})
 
-    def _dice(self) -> str:
+    def _dice(self, epoch: int) -> dict[str, float]:
+        """Dice of each class, if this epoch was validated."""
         state: Any = self.evaluator.state
+        if state.epoch != epoch:
+            return {}
         details = torch.as_tensor(state.metric_details[state.key_metric_name])
         means = details.reshape(-1, len(self.labels)).nanmean(dim=0)
-        return " ".join(f"{name} {value:.4f}" for name, value in zip(self.labels, means.tolist(), strict=True))
+        return dict(zip(self.labels, means.tolist(), strict=True))
+
+    def _add_row(self, path: Path, row: dict[str, Any]) -> None:
+        """After the rows of the epochs before; a resumed run may have lost those after its last checkpoint."""
+        former = []
+        if path.is_file():
+            with path.open(encoding="utf-8", newline="") as file:
+                former = [line for line in csv.DictReader(file) if int(line["epoch"]) < row["epoch"]]
+        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, ["epoch", "loss", *self.labels])
+            writer.writeheader()
+            writer.writerows([*former, {name: _rounded(value) for name, value in row.items()}])
+
+
+def _rounded(value: float) -> float:
+    return round(value, 4)
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 100
+        else f"{seconds / 60:.0f} min"
+        if seconds < 6000
+        else f"{seconds / 3600:.1f} h"
+    )

@@ -6,7 +6,7 @@ from ignite.engine import Engine
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
-from ulite_monai.training.checkpoints import KeepBestAndLast
+from ulite_monai.training.checkpoints import CheckpointHandler
 
 __all__ = ["require_writable", "run_training"]
 
@@ -23,7 +23,7 @@ def require_writable(*folders: str) -> None:
         (probe.parent / "writable").unlink(missing_ok=True)  # another process may have
 
 
-def run_training(trainer: Engine, checkpoints: KeepBestAndLast) -> None:
+def run_training(trainer: Engine, checkpoints: CheckpointHandler) -> None:
     """Run a trainer; Ctrl-C says how to go on.
 
     Args:

@@ -5,7 +5,7 @@ from ulite_monai.transforms.foreground import above_background
 from ulite_monai.transforms.labels_on_input_grid import LabelsOnInputGridd
 from ulite_monai.transforms.load_volume import LoadVolumed
 from ulite_monai.transforms.patches import PatchStartsd, RandPatchd
-from ulite_monai.transforms.save_segmentation import SaveSegmentationd
+from ulite_monai.transforms.random_flips import RandFlipsd
 from ulite_monai.transforms.spacing import SpacingOfKeysd
 from ulite_monai.transforms.straight_boundary import StraightBoundaryd
 
@@ -14,8 +14,8 @@ __all__ = [
     "LabelsOnInputGridd",
     "LoadVolumed",
     "PatchStartsd",
+    "RandFlipsd",
     "RandPatchd",
-    "SaveSegmentationd",
     "SpacingOfKeysd",
     "StraightBoundaryd",
     "above_background",
