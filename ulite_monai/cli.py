@@ -233,6 +233,36 @@ def check(
 
 
 @app.command()
+def evaluate(
+    bundle: Annotated[str, typer.Argument(help="hippocampus, nuclei, or a bundle's folder (its code is run).")],
+    dataset: Annotated[Path, typer.Option(help="A labelled data set: dataset.json, or imagesTr and labelsTr.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A folder for metrics.csv, summary.json, pictures.")],
+    ckpt: Annotated[Path | None, typer.Option(help="Weights other than the bundle's own, or a quoted pattern.")] = None,
+    fold: Annotated[str, typer.Option(help="all cases, or those that a fold validates.")] = "all",
+    set: Annotated[list[str] | None, typer.Option("--set", help="id=value of train.json, repeatable.")] = None,
+) -> None:
+    """Measure a bundle on labelled cases: Dice, surface distances in mm, volumes, per case and class."""
+    import monai.bundle
+
+    from ulite_monai.bundles import find_bundle
+    from ulite_monai.runtime.quiet import silence_noise
+
+    silence_noise()
+    root = find_bundle(bundle)
+    overrides: dict[str, Any] = {"dataset_dir": str(dataset), "output_dir": str(output)}
+    overrides |= {"fold": int(fold) if fold.isdigit() else fold}
+    overrides |= {} if ckpt is None else {"ckpt": str(ckpt)}
+    monai.bundle.run(
+        run_id="run",
+        meta_file=str(root / "configs" / "metadata.json"),
+        config_file=[str(root / "configs" / name) for name in ("train.json", "evaluate.json")],
+        bundle_root=str(root),
+        **overrides,
+        **dict(_setting(text) for text in set or []),
+    )
+
+
+@app.command()
 def export(
     bundle: Annotated[str, typer.Argument(help="hippocampus, nuclei, or a bundle's folder (its code is run).")],
     to: Annotated[str, typer.Option(help="onnx, openvino or torchscript.")],

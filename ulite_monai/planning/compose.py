@@ -21,8 +21,8 @@ def compose(kind: str, plan: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[
 
     Args:
         kind: "volumes" or "images" (2D).
-        plan: values of ids, by the file that they are for ("train.json", ...); an id of several levels joins them by
-            `#`. What "train.json" says of an id holds for "inference.json" too, where that doesn't say it itself.
+        plan: values of ids, by the file that they are for ("train.json", ...). What "train.json" says of an id holds
+            for the others too, where they ask for it and say nothing themselves.
 
     Raises:
         KeyError: When a value is for an id that no template has.
@@ -31,8 +31,8 @@ def compose(kind: str, plan: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[
     configs = {}
     for name in PARTS:
         shared = {} if name == "train.json" else {**of_kind["train.json"], **plan.get("train.json", {})}
-        values = {**shared, **of_kind.get(name, {}), **plan.get(name, {})}
-        configs[name] = _filled(template(name), values, strict={**of_kind.get(name, {}), **plan.get(name, {})})
+        own = {**of_kind.get(name, {}), **plan.get(name, {})}
+        configs[name] = _filled(template(name), shared, own)
     return configs | {"multi_gpu_train.json": template("multi_gpu_train.json")}
 
 
@@ -51,24 +51,10 @@ def template(name: str) -> dict[str, Any]:
     return json.loads((files("ulite_monai.planning") / "templates" / name).read_text(encoding="utf-8"))
 
 
-def _filled(config: dict[str, Any], values: Mapping[str, Any], strict: Mapping[str, Any]) -> dict[str, Any]:
-    """A template with values; those of `strict` must have a place there."""
-    filled = copy.deepcopy(config)
-    for name, value in values.items():
-        *parents, last = name.split("#")
-        place = filled
-        for key in parents:
-            place = place.get(key, {})
-        if last in place or name == "straight_boundary":
-            place[last] = copy.deepcopy(value)
-        elif name in strict:
-            raise KeyError(f"no template has the id {name}.")
-    return _without_placeholders(filled)
-
-
-def _without_placeholders(config: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: _without_placeholders(value) if isinstance(value, dict) else value
-        for name, value in config.items()
-        if value != GIVEN
-    }
+def _filled(config: Mapping[str, Any], shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A template with `own` values, and where it asks for one, those of `shared`; what nobody gives is left out."""
+    values = {name: shared[name] for name, value in config.items() if value == GIVEN and name in shared} | dict(own)
+    unknown = values.keys() - config.keys()
+    if unknown:
+        raise KeyError(f"no template has the ids {sorted(unknown)}.")
+    return copy.deepcopy({name: value for name, value in (dict(config) | values).items() if value != GIVEN})

@@ -18,9 +18,8 @@ LOCAL = (
     *("bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "device", "amp", "max_memory", "cache_rate"),
     *("num_workers", "resume", "overwrite", "init_weights", "train#dataset#data", "validate#dataset#data"),
 )
-# What the data decided, as expressions of the configuration.
-DECIDED = ("labels", "flip_axes", "foreground_share", "roi_size", "grow_windows", "overlap")
-OF_INFERENCE = ("roi_size", "grow_windows", "overlap")  # written out in inference.json, unlike in train.json
+# What a run decides: by its data, where the configuration has an expression, and for its inference.
+DECIDED = ("labels", "flip_axes", "foreground_share", "roi_size", "grow_windows", "overlap", "straight_boundary")
 DISTRIBUTED = "multi_gpu_train.json"
 
 
@@ -59,9 +58,10 @@ def run_configs(parser: ConfigParser, source: Mapping[str, dict[str, Any]]) -> d
     inference = copy.deepcopy(source["inference.json"])
     for name in inference:
         agrees = name in own and own[name] == inference[name]
-        if name in train and name not in LOCAL and (agrees or name in OF_INFERENCE):
+        if name in train and name not in LOCAL and (agrees or name in DECIDED):
             inference[name] = copy.deepcopy(train[name])
-    return {**source, "train.json": train, "inference.json": inference}
+    evaluate = {name: value for name, value in source.get("evaluate.json", {}).items() if name not in DECIDED}
+    return {**source, "train.json": train, "inference.json": inference, "evaluate.json": evaluate}
 
 
 def plain(value: Any) -> Any:

@@ -45,8 +45,8 @@ class CheckpointHandler:
         scheduler: its learning rate scheduler.
         evaluator: the validation engine, whose key metric is "better when higher".
         patience: epochs without improvement after which training ends; 0 never ends it.
-        computed_by: what changes the last bits of a result: the device, how many threads, ...; a resumed run may differ,
-            and then says so.
+        computed_by: what changes the last bits of a result: the device, how many threads, ...; a resumed run may
+            differ, and then says so.
 
     Attributes:
         best, best_epoch: the highest value of the key metric, and its epoch; 0 where no validation counted.
