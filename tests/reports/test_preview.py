@@ -1,6 +1,8 @@
 """The preview as its reader sees it: sizes, colours, proportions and letters, measured in the picture."""
 
-import hashlib
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import nibabel as nib
 import numpy as np
@@ -10,8 +12,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from ulite_monai.io.coding import COLOURS
-from ulite_monai.reports.legend import OTHERS
-from ulite_monai.reports.preview import NOTHING_FOUND, RESEARCH_ONLY, preview_figure, write_comparison, write_preview
+from ulite_monai.reports.preview import NOTHING_FOUND, OTHERS, RESEARCH_ONLY, preview_figure, write_preview
 
 FIRST, SECOND = COLOURS[:2]
 
@@ -29,6 +30,10 @@ def written(folder, *arguments, **named):
         return np.asarray(picture.convert("RGB"))
 
 
+def drawn(image, mask, affine, labels, title=""):
+    return preview_figure(image, {"": mask}, affine, labels, title)
+
+
 def coloured(picture, colour):
     """Where the picture is within a few grey levels of a colour."""
     rgb = np.round(np.multiply(to_rgb(colour), 255))
@@ -41,9 +46,8 @@ def texts(figure):
 
 def image_boxes(figure):
     """Left, top, width, height of every image in the picture, in pixels."""
-    width, height = figure.get_size_inches() * figure.dpi
-    boxes = [axes.get_position() for axes in figure.axes if axes.images]
-    return [(b.x0 * width, (1 - b.y1) * height, b.width * width, b.height * height) for b in boxes]
+    boxes = [axes.bbox for axes in figure.axes if axes.images]
+    return [(box.x0, figure.bbox.height - box.y1, box.width, box.height) for box in boxes]
 
 
 def within(picture, box):
@@ -59,21 +63,34 @@ def test_a_real_case(hippocampus, tmp_path):
     picture = written(tmp_path, *arguments, title="hippocampus_001")
     assert picture.shape[1] == 1200 and 400 < picture.shape[0] < 1000
     assert (tmp_path / "case_preview.png").stat().st_size < 400_000
-    figure = preview_figure(*arguments, title="hippocampus_001")
+    figure = drawn(*arguments, title="hippocampus_001")
     assert {"hippocampus_001", "Anterior", "Posterior", RESEARCH_ONLY} <= set(texts(figure))
     assert len(image_boxes(figure)) == 3
     axial = within(picture, image_boxes(figure)[0])
     assert coloured(axial, FIRST).sum() > 100 and coloured(axial, SECOND).sum() > 100
 
 
-def test_the_same_input_gives_the_same_bytes(tmp_path):
-    hashes = set()
-    for name in ("one.png", "two.png"):
-        image = np.random.default_rng(0).normal(size=(30, 32, 34))
-        write_preview(image, ball(image.shape, 8), np.eye(4), ["ball"], tmp_path / name, title="case")
-        hashes.add(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
-    assert len(hashes) == 1
-    assert Image.open(tmp_path / "one.png").info == {}
+def test_the_same_input_gives_the_same_bytes_in_threads_too(tmp_path):
+    image = np.random.default_rng(0).normal(size=(30, 32, 34))
+    paths = [tmp_path / f"{n}.png" for n in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(
+            pool.map(lambda path: write_preview(image, ball(image.shape, 8), np.eye(4), ["ball"], path, "case"), paths)
+        )
+    assert len({path.read_bytes() for path in paths}) == 1
+    assert set(Image.open(paths[0]).info) == {"dpi"}  # nothing of the machine or the case
+
+
+def test_matplotlib_is_imported_late_and_without_pyplot(tmp_path):
+    script = """
+import sys
+import numpy as np
+from ulite_monai.reports.preview import write_preview
+assert "matplotlib" not in sys.modules
+write_preview(np.zeros((4, 4)), np.ones((4, 4), np.uint8), np.eye(4), ["one"], sys.argv[1])
+assert "matplotlib" in sys.modules and "matplotlib.pyplot" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "a.png")], check=True)
 
 
 def test_an_empty_mask_says_so_and_has_no_outline(tmp_path):
@@ -81,9 +98,9 @@ def test_an_empty_mask_says_so_and_has_no_outline(tmp_path):
     empty, full = np.zeros(image.shape, np.uint8), ball(image.shape, 9)
     assert coloured(written(tmp_path, image, full, np.eye(4), ["ball"]), FIRST).sum() > 100
     assert not coloured(written(tmp_path, image, empty, np.eye(4), ["ball"]), FIRST).any()
-    found = texts(preview_figure(image, empty, np.eye(4), ["ball"]))
+    found = texts(drawn(image, empty, np.eye(4), ["ball"]))
     assert NOTHING_FOUND in found and "ball: none" in found
-    assert NOTHING_FOUND not in texts(preview_figure(image, full, np.eye(4), ["ball"]))
+    assert NOTHING_FOUND not in texts(drawn(image, full, np.eye(4), ["ball"]))
 
 
 def test_the_outline_follows_the_label(tmp_path):
@@ -92,7 +109,7 @@ def test_the_outline_follows_the_label(tmp_path):
     mask[10:20, 14:26, 12:28] = 1  # to the patient's left of the middle: x grows to the right
     arguments = (np.zeros(shape), mask, np.eye(4), ["box"])
     picture = written(tmp_path, *arguments)
-    left, top, width, height = image_boxes(preview_figure(*arguments))[0]
+    left, top, width, height = image_boxes(drawn(*arguments))[0]
     rows, columns = np.nonzero(coloured(within(picture, (left, top, width, height)), FIRST))
     voxel = width / 40
     assert columns.min() == pytest.approx((40 - 20) * voxel, abs=0.6 * voxel)
@@ -109,7 +126,7 @@ def test_a_sphere_on_an_anisotropic_oblique_grid_is_round(tmp_path):
     grid = np.moveaxis(np.indices((120, 60, 30)), 0, -1) * [0.5, 1.0, 2.0]
     mask = (((grid - 30) ** 2).sum(-1) < 20**2).astype(np.uint8)
     arguments = (np.zeros(mask.shape), mask, affine, ["sphere"])
-    picture, figure = written(tmp_path, *arguments), preview_figure(*arguments)
+    picture, figure = written(tmp_path, *arguments), drawn(*arguments)
     for box in image_boxes(figure):
         assert box[2] / box[3] == pytest.approx(1, abs=0.01)  # 60 mm along every axis
         rows, columns = np.nonzero(coloured(within(picture, box), FIRST))
@@ -119,30 +136,30 @@ def test_a_sphere_on_an_anisotropic_oblique_grid_is_round(tmp_path):
 
 
 def test_letters_stand_at_the_edges():
-    figure = preview_figure(np.zeros((20, 20, 20)), ball((20, 20, 20), 5), np.diag([-1.0, -1.0, 1.0, 1.0]), ["ball"])
-    places = [(text.get_text(), *text.get_position()) for text in figure.findobj(Text)]
-    edges = ["RLAP", "RLSI", "APSI"]
+    figure = drawn(np.zeros((20, 20, 20)), ball((20, 20, 20), 5), np.diag([-1.0, -1.0, 1.0, 1.0]), ["ball"])
+    places = [(text.get_text(), *text.get_transform().transform(text.get_position())) for text in figure.findobj(Text)]
+    edges, page = ["RLAP", "RLSI", "APSI"], figure.bbox.height
     for (left, top, width, height), letters in zip(image_boxes(figure), edges, strict=True):
         middle, centre = top + height / 2, left + width / 2
-        expected = [(left - 6, middle), (left + width + 6, middle), (centre, top - 12), (centre, top + height + 12)]
+        expected = [(left - 12, middle), (left + width + 12, middle), (centre, top - 12), (centre, top + height + 12)]
         for letter, place in zip(letters, expected, strict=True):
-            assert any(name == letter and np.allclose((x, y), place, atol=1) for name, x, y in places)
+            assert any(name == letter and np.allclose((x, page - y), place, atol=1) for name, x, y in places)
 
 
 def test_the_scale_bar_is_as_long_as_it_says():
-    figure = preview_figure(np.zeros((40, 40, 40)), np.zeros((40, 40, 40), np.uint8), np.diag([2.0, 2, 2, 1]), [])
-    page = next(axes for axes in figure.axes if not axes.images)
-    bars = [line.get_xdata() for line in page.lines]
-    lengths = [text for text in texts(figure) if text.endswith(" mm")]
+    figure = drawn(np.zeros((40, 40, 40)), np.zeros((40, 40, 40), np.uint8), np.diag([2.0, 2, 2, 1]), [])
+    lengths = [float(text.split()[0]) for text in texts(figure) if text.endswith(" mm")]
+    bars = [np.ptp(axes.transData.transform(axes.lines[0].get_xydata())[:, 0]) for axes in figure.axes]
     pixels_per_mm = image_boxes(figure)[0][2] / 80
     assert len(bars) == len(lengths) == 3
-    assert (bars[0][1] - bars[0][0]) / pixels_per_mm == pytest.approx(float(lengths[0].split()[0]))
+    np.testing.assert_allclose(bars, np.multiply(lengths, pixels_per_mm), rtol=0.01)
 
 
 def test_a_small_mask_gets_a_close_up():
     mask = ball((100, 100, 100), 6, centre=(70, 30, 60))
-    boxes = image_boxes(preview_figure(np.zeros(mask.shape), mask, np.eye(4), ["nodule"]))
+    boxes = image_boxes(drawn(np.zeros(mask.shape), mask, np.eye(4), ["nodule"]))
     assert len(boxes) == 6
+    assert [height / width for _, _, width, height in boxes] == pytest.approx([1] * 6, abs=0.01)
     assert boxes[3][2] / 27 > 3 * boxes[0][2] / 100  # pixels a voxel, in the close-up and in the whole
 
 
@@ -151,7 +168,7 @@ def test_the_grey_window_shows_the_organ_not_the_air():
     image[5:35, 5:35, 5:35] = 40 + np.random.default_rng(0).normal(0, 10, (30, 30, 30))
     image[0, 0, 0] = np.nan
     mask = ball(image.shape, 10)
-    footer = next(t for t in texts(preview_figure(image, mask, np.eye(4), ["organ"])) if t.startswith("black"))
+    footer = next(t for t in texts(drawn(image, mask, np.eye(4), ["organ"])) if t.startswith("black"))
     black, white = (float(part.split()[1]) for part in footer.split(", "))
     assert -400 < black < 0 < 50 < white < 100
 
@@ -163,10 +180,10 @@ def test_many_labels_keep_the_legend_short(shared_data, tmp_path):
     labels = [f"structure {value}" for value in range(1, 118)]
     arguments = (np.asarray(image.dataobj), mask, image.affine, labels)
     picture = written(tmp_path, *arguments)
-    named = [text for text in texts(preview_figure(*arguments)) if text.startswith("structure")]
+    named = [text for text in texts(drawn(*arguments)) if text.startswith("structure")]
     assert len(named) == 21 and "structure 5" in named  # the liver
-    assert "27 more labels" in texts(preview_figure(*arguments))
-    assert coloured(picture, OTHERS.colour).any()
+    assert "27 more labels" in texts(drawn(*arguments))
+    assert coloured(picture, OTHERS[0]).any()
     assert (tmp_path / "case_preview.png").stat().st_size < 400_000
 
 
@@ -176,27 +193,47 @@ def test_a_colour_photograph(shared_data, tmp_path):
         image = np.asarray(photograph.convert("RGB")).transpose(1, 0, 2)
     mask = (image.mean(-1) < 140).astype(np.uint8)
     arguments = (image, mask, np.eye(4), ["nucleus"])
-    picture, figure = written(tmp_path, *arguments), preview_figure(*arguments)
+    picture, figure = written(tmp_path, *arguments), drawn(*arguments)
     (box,) = image_boxes(figure)
     assert box[2] / box[3] == pytest.approx(320 / 256, abs=0.01)
     assert coloured(within(picture, box), FIRST).sum() > 500
     assert any(text.endswith(" px") for text in texts(figure)) and not {"R", "A", "S"} & set(texts(figure))
-    assert (tmp_path / "case_preview.png").stat().st_size < 400_000
+    assert np.abs(np.median(within(picture, box), (0, 1)) - np.median(image, (0, 1))).max() < 4  # its own colours
+    assert (tmp_path / "case_preview.png").stat().st_size < 800_000
 
 
 def test_a_grey_2d_image_lies_as_it_is(tmp_path):
     image = np.zeros((60, 40), np.uint8)
     image[:30] = 200  # the left half
     arguments = (image, np.zeros(image.shape, np.uint8), np.eye(4), ["nucleus"])
-    panel = within(written(tmp_path, *arguments), image_boxes(preview_figure(*arguments))[0])
+    panel = within(written(tmp_path, *arguments), image_boxes(drawn(*arguments))[0])
     assert panel[:, : panel.shape[1] // 3].mean() > 240 and panel[:, -panel.shape[1] // 3 :].mean() < 10
 
 
-def test_one_slice_and_odd_names_are_drawn(tmp_path):
-    mask = np.ones((20, 20, 1), np.uint8)
-    title = "$x^{" + "y" * 200
-    picture = written(tmp_path, np.ones(mask.shape), mask, np.eye(4), ["_$a", "b" * 300], title=title)
-    assert picture.shape[1] == 1200
+def test_one_slice_is_one_picture_and_odd_names_are_drawn(tmp_path):
+    mask = np.ones((20, 30, 1), np.uint8)
+    arguments = (np.ones(mask.shape), mask, np.eye(4), ["_$a", "b" * 300, "$x^{$"], "$x^{" + "y" * 200)
+    assert written(tmp_path, *arguments[:4], title=arguments[4]).shape[1] == 1200
+    figure = drawn(*arguments)
+    assert len(image_boxes(figure)) == 1 and {"axial, k = 0", "_$a", "$x^{$: none"} <= set(texts(figure))
+    assert all(len(text) < 80 for text in texts(figure))
+
+
+def test_names_and_scale_bars_of_narrow_planes_dont_overlap(tmp_path):
+    mask = ball((20, 20, 200), 8)
+    figure = drawn(np.zeros(mask.shape), mask, np.eye(4), ["ball"])
+    figure.savefig(tmp_path / "a.png")
+    for row in (figure.axes[:3], figure.axes[3:]):
+        boxes = [text.get_window_extent() for axes in row for text in axes.texts]
+        assert not any(one.overlaps(other) for n, one in enumerate(boxes) for other in boxes[:n])
+
+
+@pytest.mark.parametrize("dtype", [">i2", "<u2", "uint8", "float16", ">f8", "int64", "bool"])
+def test_every_type_of_intensities_is_drawn_alike(dtype, tmp_path):
+    image = np.zeros((30, 30, 30), dtype)
+    image[:15] = 1
+    panel = within(written(tmp_path, image, ball(image.shape, 3), np.eye(4), ["a"]), (40, 88, 300, 300))
+    assert panel[10, -10, 0] == 255 and panel[10, 10, 0] == 0
 
 
 def test_other_shapes_are_refused(tmp_path):
@@ -205,22 +242,32 @@ def test_other_shapes_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_comparison_shows_both_masks_in_the_same_planes(tmp_path):
+def test_a_comparison_shows_both_masks_in_the_same_planes_and_window(tmp_path):
     shape = (40, 40, 40)
     image = np.random.default_rng(0).normal(size=shape)
     mask, reference = ball(shape, 8, centre=(14, 20, 20)), ball(shape, 8, value=2, centre=(26, 20, 20))
     arguments = (np.eye(4), ["first", "second"])
-    write_comparison(image, mask, reference, *arguments, tmp_path / "a.png", "case")
+    write_preview(image, mask, *arguments, tmp_path / "a.png", "case", reference)
     picture = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
-    upper, lower = np.split(picture, 2)
+    figure = preview_figure(image, {"predicted: ": mask, "reference: ": reference}, *arguments)
+    boxes = image_boxes(figure)
+    assert len(boxes) == 6
+    for upper, lower in zip(boxes[:3], boxes[3:], strict=True):
+        predicted, right = within(picture, upper), within(picture, lower)
+        np.testing.assert_array_equal(predicted[:9, :9], right[:9, :9])
+    upper, lower = np.split(picture, [round(boxes[3][1]) - 20])
     assert coloured(upper, FIRST).any() and not coloured(upper, SECOND).any()
-    assert coloured(lower, SECOND).any() and not coloured(lower, FIRST).any()
-    both = (mask > 0) | (reference > 0)
-    planes = [
-        {text for text in texts(preview_figure(image, one, *arguments, centred_on=both)) if "=" in text}
-        for one in (mask, reference)
-    ]
-    assert planes[0] == planes[1] and len(planes[0]) == 3
-    assert planes[0] != {text for text in texts(preview_figure(image, mask, *arguments)) if "=" in text}
+    assert coloured(lower, SECOND).any() and coloured(lower[-60:], FIRST).any()  # the latter in the legend alone
+    assert not coloured(lower[:-60], FIRST).any()
+    names = [text for text in texts(figure) if "=" in text]
+    assert [name.split(": ")[0] for name in names] == ["predicted"] * 3 + ["reference"] * 3
+    assert [name.split(": ")[1] for name in names[:3]] == [name.split(": ")[1] for name in names[3:]]
     with pytest.raises(ValueError, match="shape"):
-        write_comparison(image, mask, reference[:9], *arguments, tmp_path / "b.png")
+        write_preview(image, mask, *arguments, tmp_path / "b.png", "case", reference[:9])
+
+
+def test_a_comparison_of_a_small_mask_shows_the_whole_once():
+    shape = (100, 100, 100)
+    masks = {"predicted: ": ball(shape, 5, centre=(70, 30, 60)), "reference: ": ball(shape, 5, centre=(73, 30, 60))}
+    boxes = image_boxes(preview_figure(np.zeros(shape), masks, np.eye(4), ["nodule"]))
+    assert len(boxes) == 9 and [box[2:] for box in boxes[3:6]] == [box[2:] for box in boxes[6:]]

@@ -3,55 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ulite_monai.io.atomic import atomic_path
-from ulite_monai.reports.legend import Entry, legend_entries, line_styles
-from ulite_monai.reports.plane_picture import ABOVE, BELOW, draw_plane
-from ulite_monai.reports.planes import Plane, display_volume
-from ulite_monai.reports.sheet import FAINT, TEXT, Sheet
-from ulite_monai.reports.window import grey_window
+from ulite_monai.io.coding import COLOURS
+from ulite_monai.reports.planes import Plane, volume_planes
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["preview_figure", "write_comparison", "write_preview"]
+__all__ = ["preview_figure", "write_preview"]
 
-# Lengths are in the picture's pixels.
-WIDTH = 1200
-MARGIN, GAP = 40, 56  # beside and between planes; both hold letters
-ROW_HEIGHT, OVERVIEW_HEIGHT, IMAGE_HEIGHT = 420, 240, 560  # of the tallest plane
-NARROWEST = 0.3  # of a row's widest plane: the place that a plane's name needs
-HEADER, FOOTER = 44, 34
-SWATCH, LETTER, LINE = 34, 7.6, 22  # the legend's
-LONGEST_TITLE, LONGEST_LABEL = 72, 60  # letters
+BACKGROUND, TEXT, FAINT = "#141414", "#F2F2F2", "#A8A8A8"
+Style: TypeAlias = tuple[str, Any, float]  # a line's colour, pattern and width
+STYLES: list[Style] = [(colour, pattern, 1.6) for pattern in ("solid", "dashed", "dotted") for colour in COLOURS]
+OTHERS: Style = ("#C8C8C8", "solid", 0.8)  # beyond 21 labels there is no telling lines apart
+NO_LINE: Style = (FAINT, "none", 0)
+
+# In the picture's pixels.
+DPI, WIDTH, MARGIN, GAP = 100, 1200, 40, 56
+HEADER, ABOVE, BELOW, FOOTER = 44, 44, 46, 34
+LEGEND_LINE, LEGEND_SWATCH, LEGEND_LETTER = 22, 60, 8
+PLANE_HEIGHT, OVERVIEW_HEIGHT, IMAGE_HEIGHT = 420, 240, 560  # of a row's tallest plane
+NARROWEST, LONGEST_BAR = 150, 110  # a plane's place holds its name and its scale bar
 
 MAGNIFICATION = 1.5  # a close-up that enlarges less isn't worth its place
-CLOSE_UP_MARGIN = 0.25  # of the mask's longest extent, so that what surrounds it can be seen
-
+LEAST_CONTRAST = 0.2  # of the whole range, beside an even tissue's
+INSIDE = 0.65  # 0.5 is the label's border; a little within, lines of neighbours don't cover each other
 NOTHING_FOUND = "nothing found: the mask is empty"
 RESEARCH_ONLY = "Research use only. Not for diagnosis or treatment."
 
 
-@dataclass(frozen=True)
-class _Row:
-    """Planes side by side, all at `scale` picture pixels per mm."""
-
-    planes: list[Plane]
-    scale: float
-
-    @property
-    def height(self) -> float:
-        return ABOVE + self.scale * max(plane.height for plane in self.planes) + BELOW
-
-
 def write_preview(
-    image: np.ndarray, mask: np.ndarray, affine: np.ndarray, labels: Sequence[str], path: str | Path, title: str = ""
+    image: np.ndarray,
+    mask: np.ndarray,
+    affine: np.ndarray,
+    labels: Sequence[str],
+    path: str | Path,
+    title: str = "",
+    reference: np.ndarray | None = None,
 ) -> None:
     """Draw the mask's outlines on the image and write them as PNG, the same bytes for the same input.
 
@@ -60,169 +56,212 @@ def write_preview(
     more, enlarged. A sheared grid is drawn as if its axes were perpendicular. A 2D image is shown as it is.
 
     Args:
-        image: intensities, shape (i, j, k); or a 2D image, shape (x, y), or (x, y, 3) in colour.
+        image: intensities, shape (i, j, k); or a 2D image, shape (x, y), or (x, y, 3) in colour, uint8.
         mask: label map of integers >= 0, shape (i, j, k) or (x, y).
         affine: 4x4, voxel indices to RAS mm. Not used in 2D.
         labels: names of the classes, in the order of the label values 1, 2, ...
         path: `.png`; replaced if it exists, never half written.
-        title: the case's id. It is all that the picture tells of the case's origin.
-
-    Raises:
-        InputError: When the system refuses to write.
-        ValueError: When image and mask don't have the same shape.
-    """
-    _write([preview_figure(image, mask, affine, labels, title)], path, in_colour=image.ndim > mask.ndim)
-
-
-def write_comparison(
-    image: np.ndarray,
-    mask: np.ndarray,
-    reference: np.ndarray,
-    affine: np.ndarray,
-    labels: Sequence[str],
-    path: str | Path,
-    title: str = "",
-) -> None:
-    """Draw a mask and, below it, the reference in the same planes, as `write_preview` draws one.
-
-    Args:
-        image: as for `write_preview`.
-        mask: what was predicted.
-        reference: what is held to be right; a label map of the mask's shape.
-        affine: as for `write_preview`.
-        labels: as for `write_preview`.
-        path: `.png`; replaced if it exists, never half written.
-        title: the case's id.
+        title: the case's id. The picture says nothing else of the case's origin.
+        reference: label map of the mask's shape, drawn below it in the same planes; None for no comparison.
 
     Raises:
         InputError: When the system refuses to write.
         ValueError: When image, mask and reference don't have the same shape.
     """
-    both = (mask > 0) | (reference > 0)
-    drawn = [
-        preview_figure(image, one, affine, labels, f"{title}: {name}", both)
-        for one, name in ((mask, "predicted"), (reference, "reference"))
-    ]
-    _write(drawn, path, in_colour=image.ndim > mask.ndim)
-
-
-def _write(figures: Sequence[Figure], path: str | Path, in_colour: bool) -> None:
-    """The figures below each other, as one PNG."""
-    from PIL import Image
-
-    picture = Image.fromarray(np.vstack([_pixels(figure) for figure in figures]))
-    if in_colour:  # a photograph takes three times the space
-        picture = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    masks = {"": mask} if reference is None else {"predicted: ": mask, "reference: ": reference}
+    figure = preview_figure(image, masks, affine, labels, title)
     with atomic_path(path) as temporary:
-        picture.save(temporary, format="PNG", optimize=True)
-
-
-def _pixels(figure: Figure) -> np.ndarray:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
+        figure.savefig(temporary, metadata={"Software": None})
 
 
 def preview_figure(
-    image: np.ndarray,
-    mask: np.ndarray,
-    affine: np.ndarray,
-    labels: Sequence[str],
-    title: str = "",
-    centred_on: np.ndarray | None = None,
+    image: np.ndarray, masks: Mapping[str, np.ndarray], affine: np.ndarray, labels: Sequence[str], title: str = ""
 ) -> Figure:
-    """The picture that `write_preview` writes, from the same arguments; its planes are those of `centred_on`."""
-    if image.shape[: mask.ndim] != mask.shape:
-        raise ValueError(f"the image has shape {image.shape}, its mask {mask.shape}.")
-    rows = _image_row(image, mask) if mask.ndim == 2 else _volume_rows(image, mask, affine, centred_on)
-    window = grey_window(rows[-1].planes)
+    """The picture that `write_preview` writes, of masks below each other; their names stand before the planes'."""
+    from matplotlib.figure import Figure  # never pyplot, which keeps figures and isn't made for threads
+
+    for mask in masks.values():
+        if image.shape[: mask.ndim] != mask.shape:
+            raise ValueError(f"the image has shape {image.shape}, its mask {mask.shape}.")
+    rows = _rows(image, masks, affine)
+    window = _grey_window([plane for row in rows if not row.framed for plane in row.planes])
     shown = np.concatenate([plane.mask.ravel() for row in rows for plane in row.planes])
-    styles = line_styles(labels, shown)
-    legend = _in_lines(legend_entries(labels, mask, shown, styles))
-    height = HEADER + sum(row.height for row in rows) + LINE * len(legend) + FOOTER
+    styles = _styles(labels, shown)
+    legend = _legend(labels, masks.values(), set(np.unique(shown[shown > 0]).tolist()), styles)
+    longest = max((len(text) for text, _ in legend), default=0)
+    columns = (WIDTH - 2 * MARGIN) // (LEGEND_SWATCH + LEGEND_LETTER * longest)
 
-    sheet = Sheet(WIDTH, math.ceil(height))
-    _write_header(sheet, title, "" if mask.any() else NOTHING_FOUND)
-    top = float(HEADER)
-    for row in rows:
-        for plane, left in zip(row.planes, _lefts(row), strict=True):
-            draw_plane(sheet, plane, (left, top + ABOVE), row.scale, window, styles)
-        top += row.height
-    _draw_legend(sheet, legend, top)
-    _write_footer(sheet, window)
-    return sheet.figure
-
-
-def _image_row(image: np.ndarray, mask: np.ndarray) -> list[_Row]:
-    columns, rows = mask.shape
-    plane = Plane(f"{columns} x {rows} pixels", image.swapaxes(0, 1), mask.T, (1.0, 1.0), unit="px")
-    return [_row([plane], IMAGE_HEIGHT)]
+    heights = [HEADER, *(row.height for row in rows), LEGEND_LINE * math.ceil(len(legend) / columns), FOOTER]
+    figure = Figure(figsize=(WIDTH / DPI, math.ceil(sum(heights)) / DPI), dpi=DPI, facecolor=BACKGROUND)
+    parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights, hspace=0)
+    header, *panels, key, footer = parts.flat
+    remark = "" if any(mask.any() for mask in masks.values()) else NOTHING_FOUND
+    _write_line(header, _shortened(title, 72), remark, size=12, weight="bold", color=TEXT)
+    for panel, row in zip(panels, rows, strict=True):
+        _draw_row(panel, row, window, styles)
+    _draw_legend(key, legend, columns)
+    _write_line(footer, RESEARCH_ONLY, "black {:.4g}, white {:.4g}".format(*window), size=8, color=FAINT)
+    return figure
 
 
-def _volume_rows(image: np.ndarray, mask: np.ndarray, affine: np.ndarray, centred_on: np.ndarray | None) -> list[_Row]:
-    """The whole planes and, below, a close-up where it enlarges the mask by enough."""
-    volume = display_volume(image, mask, affine, centred_on)
-    box = volume.around_mask(CLOSE_UP_MARGIN)
-    overview = _row(volume.planes(volume.whole), ROW_HEIGHT)
-    close_up = _row(volume.planes(box), ROW_HEIGHT)
-    if close_up.scale < MAGNIFICATION * overview.scale:
-        return [overview]
-    return [_row(volume.planes(volume.whole, frame=box), OVERVIEW_HEIGHT), close_up]
+@dataclass(frozen=True)
+class _Row:
+    """Planes side by side at the same scale; `framed` are the close-ups whose place is shown in them."""
+
+    name: str
+    planes: Sequence[Plane]
+    highest: float
+    framed: Sequence[Plane] = ()
+
+    @property
+    def tallest(self) -> float:
+        return max(plane.size[1] for plane in self.planes)
+
+    @property
+    def places(self) -> list[float]:
+        return [max(plane.size[0], NARROWEST / self.highest * self.tallest) for plane in self.planes]
+
+    @property
+    def scale(self) -> float:
+        """The picture's pixels a unit of the planes."""
+        room = WIDTH - 2 * MARGIN - GAP * (len(self.planes) - 1)
+        return min(room / sum(self.places), self.highest / self.tallest)
+
+    @property
+    def height(self) -> float:
+        return ABOVE + self.scale * self.tallest + BELOW
 
 
-def _row(planes: list[Plane], height: float) -> _Row:
-    """The planes as large as the picture's width and this height allow."""
-    room = WIDTH - 2 * MARGIN - GAP * (len(planes) - 1)
-    return _Row(planes, min(room / sum(_places(planes)), height / max(plane.height for plane in planes)))
+def _rows(image: np.ndarray, masks: Mapping[str, np.ndarray], affine: np.ndarray) -> list[_Row]:
+    """A row for each mask, close up if that enlarges by enough; before them the whole planes."""
+    found = np.logical_or.reduce(list(masks.values()))
+    rows: list[_Row] = []
+    for name, mask in masks.items():
+        if mask.ndim == 2:
+            (width, height), turned = mask.shape, image.swapaxes(0, 1)
+            plane = Plane(f"{width} x {height} pixels", turned, mask.T, (0, width, height, 0))
+            rows.append(_Row(name, [plane], IMAGE_HEIGHT))
+            continue
+        whole, close_up = (_Row(name, planes, PLANE_HEIGHT) for planes in volume_planes(image, mask, affine, found))
+        enlarged = close_up.scale >= MAGNIFICATION * whole.scale
+        if enlarged and not rows:
+            rows.append(_Row(name, whole.planes, OVERVIEW_HEIGHT, close_up.planes))
+        rows.append(close_up if enlarged else whole)
+    return rows
 
 
-def _places(planes: Sequence[Plane]) -> list[float]:
-    """The width of each plane's place, in its unit."""
-    narrowest = NARROWEST * max(plane.width for plane in planes)
-    return [max(plane.width, narrowest) for plane in planes]
+def _grey_window(planes: Sequence[Plane]) -> tuple[float, float]:
+    """The intensities that become black and white, the same in all planes.
+
+    Robust percentiles, narrowed to the labelled tissue's own range and as much on both sides: in a CT, air and bone
+    would leave an organ and its neighbours the same grey. A photograph in colour is shown as it is.
+    """
+    if planes[0].image.ndim == 3:
+        return 0.0, 255.0
+    values = np.concatenate([plane.image.ravel() for plane in planes]).astype(np.float64)
+    labelled = np.concatenate([plane.mask.ravel() > 0 for plane in planes])
+    known = np.isfinite(values)
+    low, high = np.percentile(values[known], (0.5, 99.5)) if known.any() else (0.0, 1.0)
+    if (known & labelled).any():
+        darkest, brightest = np.percentile(values[known & labelled], (5, 95))
+        border = max(brightest - darkest, LEAST_CONTRAST * (high - low))
+        low, high = max(low, darkest - border), min(high, brightest + border)
+    return float(low), float(high if high > low else low + 1)
 
 
-def _lefts(row: _Row) -> list[float]:
-    """Where each plane begins, the row being centred."""
-    steps = [row.scale * place + GAP for place in _places(row.planes)]
-    first = (WIDTH - sum(steps) + GAP) / 2
-    return [first + sum(steps[:n]) for n in range(len(steps))]
+def _styles(labels: Sequence[str], shown: np.ndarray) -> dict[int, Style]:
+    """The lines by label value: of every label, and so the same in all cases, or of the largest that are shown."""
+    if len(labels) <= len(STYLES):
+        return dict(zip(range(1, len(labels) + 1), STYLES, strict=False))
+    values, counts = np.unique(shown[shown > 0], return_counts=True)
+    largest = values[np.argsort(-counts, kind="stable")][: len(STYLES)]
+    return dict(zip(sorted(largest.tolist()), STYLES, strict=False))
 
 
-def _write_header(sheet: Sheet, title: str, remark: str) -> None:
-    sheet.write(MARGIN, HEADER / 2, _shortened(title, LONGEST_TITLE), fontsize=12, weight="bold")
-    sheet.write(WIDTH - MARGIN, HEADER / 2, remark, fontsize=12, ha="right")
+def _legend(
+    labels: Sequence[str], masks: Collection[np.ndarray], drawn: set[int], styles: Mapping[int, Style]
+) -> list[tuple[str, Style]]:
+    """Texts and lines: of labels that aren't drawn, why; of those without a line of their own, how many."""
+    legend = []
+    for value, style in styles.items():
+        name = _shortened(labels[value - 1] if value <= len(labels) else f"label {value}", 60)
+        if value not in drawn:
+            elsewhere = any((mask == value).any() for mask in masks)
+            name, style = f"{name}: {'not in these planes' if elsewhere else 'none'}", NO_LINE
+        legend.append((name, style))
+    if others := len(drawn - set(styles)):
+        legend.append((f"{others} more label{'s' * (others > 1)}", OTHERS))
+    return legend
 
 
-def _write_footer(sheet: Sheet, window: tuple[float, float]) -> None:
-    y = sheet.height - FOOTER / 2
-    low, high = window
-    sheet.write(MARGIN, y, RESEARCH_ONLY, fontsize=8, color=FAINT)
-    sheet.write(WIDTH - MARGIN, y, f"black {low:.4g}, white {high:.4g}", fontsize=8, color=FAINT, ha="right")
+def _draw_row(panel: SubFigure, row: _Row, window: tuple[float, float], styles: Mapping[int, Style]) -> None:
+    left = (WIDTH - row.scale * sum(row.places) - GAP * (len(row.planes) - 1)) / 2
+    for plane, place in zip(row.planes, row.places, strict=True):
+        width, height = (row.scale * length for length in plane.size)
+        box = (left / WIDTH, 1 - (ABOVE + height) / row.height, width / WIDTH, height / row.height)
+        axes = panel.add_axes(box, xlim=plane.extent[:2], ylim=plane.extent[2:], autoscale_on=False)
+        axes.set_axis_off()
+        _draw_plane(axes, plane, window, styles)
+        _annotate(axes, plane, row.name + plane.name, 1 / row.scale)
+        left += row.scale * place + GAP
+    for axes, plane in zip(panel.axes, row.framed, strict=False):
+        left, right, bottom, top = plane.extent
+        corners = [left, right, right, left, left], [top, top, bottom, bottom, top]
+        axes.plot(*corners, color=TEXT, linewidth=1, path_effects=_dark_rim(2.5))
 
 
-def _in_lines(entries: Sequence[Entry]) -> list[Sequence[Entry]]:
-    """The lines of the legend, each with as many entries as fit beside each other."""
-    fit = max(1, int((WIDTH - 2 * MARGIN) // _column_width(entries)))
-    return [entries[n : n + fit] for n in range(0, len(entries), fit)]
+def _draw_plane(axes: Axes, plane: Plane, window: tuple[float, float], styles: Mapping[int, Style]) -> None:
+    axes.imshow(plane.image, cmap="gray", vmin=window[0], vmax=window[1], extent=plane.extent)
+    (rows, columns), (left, _, _, top) = plane.mask.shape, plane.extent
+    # A border of one pixel closes the outlines of labels that touch the image's edge.
+    x = left + (np.arange(-1, columns + 1) + 0.5) * plane.size[0] / columns
+    y = top + (np.arange(-1, rows + 1) + 0.5) * plane.size[1] / rows
+    for value in np.unique(plane.mask[plane.mask > 0]).tolist():
+        colour, pattern, width = styles.get(value, OTHERS)
+        inside = np.pad(plane.mask == value, 1).astype(np.float64)
+        outline = axes.contour(x, y, inside, [INSIDE], colors=colour, linestyles=pattern, linewidths=width)
+        outline.set_path_effects(_dark_rim(width + 1))
 
 
-def _column_width(entries: Sequence[Entry]) -> float:
-    longest = max((len(text) for text, _ in entries), default=0)
-    return SWATCH + LETTER * (min(longest, LONGEST_LABEL) + 2)
+def _annotate(axes: Axes, plane: Plane, name: str, pixel: float) -> None:
+    """Write name, scale bar and directions around a plane; `pixel` is the length of one of the picture's."""
+    left, right, bottom, top = plane.extent
+    power = 10.0 ** math.floor(math.log10(LONGEST_BAR * pixel))
+    length = max(step * power for step in (1, 2, 5) if step * power <= LONGEST_BAR * pixel)
+    bar = bottom + 30 * pixel
+    axes.plot([left, left + length], [bar, bar], color=TEXT, linewidth=2, solid_capstyle="butt", clip_on=False)
+    unit = "mm" if plane.letters else "px"
+    axes.text(left + length + 6 * pixel, bar, f"{length:g} {unit}", color=FAINT, size=8, va="center")
+    axes.text(left, top - 30 * pixel, name, color=FAINT, size=9.5, va="center")
+    middle, centre = (left + right) / 2, (top + bottom) / 2
+    gap = 12 * pixel
+    edges = ((left - gap, centre), (right + gap, centre), (middle, top - gap), (middle, bottom + gap))
+    for letters, (x, y) in zip(plane.letters, edges, strict=False):
+        axes.text(x, y, letters, color=TEXT, size=9.5, weight="bold", ha="center", va="center")
 
 
-def _draw_legend(sheet: Sheet, lines: Sequence[Sequence[Entry]], top: float) -> None:
-    column_width = _column_width([entry for line in lines for entry in line])
-    for row, line in enumerate(lines):
-        y = top + (row + 0.5) * LINE
-        for column, (text, style) in enumerate(line):
-            x = MARGIN + column * column_width
-            if style is not None:
-                sheet.rule(x, x + SWATCH - 8, y, style)
-            sheet.write(x + SWATCH, y, _shortened(text, LONGEST_LABEL), color=TEXT if style else FAINT)
+def _dark_rim(width: float) -> list[Any]:
+    """What makes a line stand out on any grey."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=width, foreground=BACKGROUND)]
+
+
+def _draw_legend(part: SubFigure, legend: Sequence[tuple[str, Style]], columns: int) -> None:
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], color=colour, linestyle=pattern, linewidth=width) for _, (colour, pattern, width) in legend]
+    place = ((MARGIN - 12) / WIDTH, 0.5)  # matplotlib leaves a border of 12 pixels
+    drawn = part.legend(lines, [" "] * len(lines), loc="center left", bbox_to_anchor=place, ncols=columns)
+    drawn.set_frame_on(False)
+    for text, (label, style) in zip(drawn.get_texts(), legend, strict=True):
+        # Written afterwards: matplotlib leaves out labels that start with _, and takes $ for a formula's start.
+        text.set(text=label, color=FAINT if style == NO_LINE else TEXT, size=9.5, parse_math=False)
+
+
+def _write_line(part: SubFigure, left: str, right: str, **look: Any) -> None:
+    for x, text, aligned in ((MARGIN / WIDTH, left, "left"), (1 - MARGIN / WIDTH, right, "right")):
+        part.text(x, 0.5, text, ha=aligned, va="center", parse_math=False, **look)
 
 
 def _shortened(text: str, longest: int) -> str:

@@ -13,7 +13,7 @@ from ulite_monai.io.cases import IMAGE_SUFFIXES
 from ulite_monai.io.images import read_rgb
 from ulite_monai.io.references import read_reference
 from ulite_monai.reports.metrics import LabelMetrics
-from ulite_monai.reports.preview import write_comparison
+from ulite_monai.reports.preview import write_preview
 
 __all__ = ["WorstCases"]
 
@@ -61,7 +61,7 @@ class WorstCases:
         for rank, case in enumerate(self.cases, start=1):
             path = folder / f"worst_{rank}_{case.id.replace('/', '_')}.png"
             image, affine = _read(case.image)
-            write_comparison(image, case.mask, case.reference, affine, labels, path, case.id)
+            write_preview(image, case.mask, affine, labels, path, case.id, case.reference)
 
 
 def _read(name: str) -> tuple[np.ndarray, np.ndarray]:
