@@ -64,7 +64,7 @@ def with_figures(metadata: Mapping[str, Any], of: str, dice: Mapping[str, float]
     Args:
         metadata: of a run's bundle.
         of: what was validated, in words.
-        dice: mean Dice of each class by its name.
+        dice: mean Dice of each class by its name; NaN, which a class has that was in no case, is left out.
     """
-    figures = {f"dice_{name.replace(' ', '_')}": round(value, 4) for name, value in dice.items()}
+    figures = {f"dice_{name.replace(' ', '_')}": round(value, 4) for name, value in dice.items() if value == value}
     return {**metadata, "eval_metrics": {"of": of, **figures}}
