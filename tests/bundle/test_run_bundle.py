@@ -224,12 +224,13 @@ def test_an_ensemble_of_unlike_bundles_is_refused(folds, name, value):
 
 def resumed(run, bundle, data, **ids):
     """What is checked before a run is resumed, by its configuration."""
-    parser = ConfigParser(read_json(bundle / "configs" / "train.json") | {"check": "$@run_bundle.require_same()"})
+    parser = ConfigParser(read_json(bundle / "configs" / "train.json"))
     paths = {"bundle_root": str(bundle), "dataset_dir": str(data), "output_dir": str(run)}
     small = dict(zip((name.removeprefix("--") for name in SMALL[::2]), map(json.loads, SMALL[1::2]), strict=True))
     parser.update(copy.deepcopy({**paths, **small, "num_folds": 3, "epochs": 2, **ids}))
+    parser.update({"train#check": "$@run_bundle.require_same()"})
     try:
-        parser.get_parsed_content("check")
+        parser.get_parsed_content("train#check")
     except RuntimeError as error:
         raise input_error(error) from None
 
