@@ -9,7 +9,6 @@ import nibabel as nib
 import numpy as np
 
 from ulite_monai.io.dicom_series import DicomSeries
-from ulite_monai.io.nifti import read_nifti_grid
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import spacing_of
 
@@ -49,7 +48,8 @@ def _grid(path: str) -> tuple[np.ndarray, np.ndarray, str]:
     """Extent in mm along right-left, front-back and head-foot, spacing along the same, and DICOM's modality or ""."""
     modality = ""
     if path.lower().endswith((".nii", ".nii.gz")):  # the header is enough
-        shape, affine = read_nifti_grid(path)
+        image: Any = nib.load(path)
+        shape, affine = image.shape[:3], image.affine
     else:
         volume = read_reference(path, "replace", resample_tilt=True)
         shape, affine = volume.array.shape, volume.affine
