@@ -1,6 +1,5 @@
-"""The shipped configurations: what must be equal is equal, and MONAI's own checks pass."""
+"""The shipped configurations: what their ids come to, and MONAI's own checks pass."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -20,36 +19,10 @@ def configs(bundle):
     return {name: read_json(bundle / "configs" / f"{name}.json") for name in CONFIGS}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("network_def", "in_channels", "spacing", "skip_empty", "skip_empty_margin"),
-        *("resample_tilt", "overlap", "sw_batch_size", "max_memory"),
-    ],
-)
-def test_training_and_inference_say_the_same(configs, name):
-    assert configs["train"][name] == configs["inference"][name]
-
-
 def test_without_a_data_set_training_has_the_bundles_names_and_flips(configs):
     parser = ConfigParser(configs["train"])
     for name in ("labels", "flip_axes"):
         assert parser.get_parsed_content(name) == configs["inference"][name]
-
-
-def test_validation_preprocesses_and_infers_as_inference_does(configs):
-    train, inference = configs["train"], configs["inference"]
-    assert train["image_preprocessing"] == inference["preprocessing"]["transforms"]
-    assert train["validate"]["inferer"] == inference["inferer"]
-    assert train["validate"]["preprocessing"]["transforms"] == "$@image_preprocessing + @label_preprocessing"
-
-
-def test_evaluation_turns_logits_to_labels_as_inference_does(configs):
-    evaluation = configs["evaluate"]["validate#postprocessing"]["transforms"]
-    inference = configs["inference"]["postprocessing"]["transforms"]
-    text = json.dumps(evaluation[:2]).replace("@validate#preprocessing", "@preprocessing")
-    assert json.loads(text) == inference[:2]
-    assert configs["evaluate"]["straight_boundary"] == configs["inference"]["straight_boundary"]
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -85,8 +58,8 @@ def test_flags_may_be_written_in_small_letters(configs):
 def test_flips_are_those_asked_for(configs, axes):
     parser = ConfigParser(configs["train"])
     parser.update({"flip_axes": axes, "foreground_share": 0})
-    flips = [step for step in parser.get_parsed_content("augmentation") if type(step).__name__ == "RandFlipd"]
-    assert [step.flipper.spatial_axis for step in flips] == axes
+    flips = [step for step in parser.get_parsed_content("augmentation") if type(step).__name__ == "RandFlipsd"]
+    assert [list(step.axes) for step in flips] == [axes]
 
 
 def test_metadata_fits_the_network(configs):
@@ -99,7 +72,7 @@ def test_metadata_fits_the_network(configs):
 
 def test_no_absolute_path_device_or_greedy_worker_count(root):
     paths = [*root.glob("bundle/configs/*.json"), *root.glob("examples/*/configs/*.json")]
-    assert len(paths) == 11
+    assert len(paths) == 12
     for path in paths:
         text = path.read_text()
         assert "cuda:" not in text and '"/' not in text
@@ -122,51 +95,6 @@ def test_no_required_property_is_missing(bundle, files, kind, make_dataset, tmp_
     )
     workflow.initialize()
     assert not workflow.check_properties()
-
-
-SCHEMA = {
-    "type": "object",
-    "required": [
-        *("schema", "version", "monai_version", "pytorch_version", "numpy_version", "required_packages_version"),
-        *("task", "description", "authors", "copyright", "network_data_format"),
-    ],
-    "properties": {
-        "changelog": {"type": "object", "additionalProperties": {"type": "string"}},
-        "required_packages_version": {"type": "object", "additionalProperties": {"type": "string"}},
-        "network_data_format": {
-            "type": "object",
-            "required": ["inputs", "outputs"],
-            "additionalProperties": {"type": "object", "additionalProperties": {"$ref": "#/definitions/tensor"}},
-        },
-    },
-    "definitions": {
-        "tensor": {
-            "type": "object",
-            "required": ["type", "format", "num_channels", "spatial_shape", "dtype", "value_range"],
-            "properties": {"num_channels": {"type": "integer"}, "spatial_shape": {"type": "array"}},
-        }
-    },
-}
-
-
-def test_verify_metadata(bundle, tmp_path):
-    """Against a schema of our own with the fields that the official one (not reachable offline) requires."""
-    schema = tmp_path / "schema.json"
-    schema.write_text(json.dumps(SCHEMA))
-    arguments = ("--meta_file", str(bundle / "configs/metadata.json"), "--filepath", str(schema))
-    assert "metadata is verified with no error" in text_of(run_bundle("verify_metadata", *arguments, cwd=tmp_path))
-
-
-def test_verify_metadata_fails_for_broken_metadata(bundle, tmp_path):
-    schema, broken = tmp_path / "schema.json", tmp_path / "metadata.json"
-    schema.write_text(json.dumps(SCHEMA))
-    content = read_json(bundle / "configs/metadata.json")
-    del content["network_data_format"]["inputs"]["image"]["dtype"]
-    broken.write_text(json.dumps(content))
-    done = run_bundle(
-        "verify_metadata", "--meta_file", str(broken), "--filepath", str(schema), cwd=tmp_path, check=False
-    )
-    assert done.returncode != 0 and "dtype" in text_of(done)
 
 
 def text_of(done):

@@ -53,11 +53,10 @@ def test_a_training_runs_without_torch_and_this_package(to: str, run: Path, site
     for package in NEEDED[to]:
         pytest.importorskip(package)
     folder, mask = run.parent, run.parent / f"{to}.nii.gz"
-    weights = ["--ckpt", str(run / "model.pt")]
     predicted = folder / f"masks of {to}" / "image.nii.gz"
-    ulite("predict", "-i", str(folder / "image.nii.gz"), "-o", str(predicted.parent), "--force", *weights)
+    ulite("predict", "-i", str(folder / "image.nii.gz"), "-o", str(predicted.parent), "--bundle", str(run))
     network = folder / f"network{SUFFIX[to]}"
-    ulite("export", "hippocampus", "--to", to, "-o", str(network), *weights)
+    ulite("export", str(run), "--to", to, "-o", str(network))
 
     script = shutil.copy(root / "examples" / f"run_{to}.py", folder)
     alone = f"import runpy, sys; sys.path.append({str(site)!r}); sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0])"

@@ -18,7 +18,7 @@ STEPS = 10  # an epoch
 class Run:
     """A trainer of one weight, whose validation's Dice is given epoch by epoch; None where there is none."""
 
-    def __init__(self, folder, epochs, dice=None, patience=0, settings=None):
+    def __init__(self, folder, epochs, dice=None, patience=0, computed_by=None):
         self.network = torch.nn.Linear(1, 1)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=0.5)
         self.scheduler = WarmupCosineSchedule(self.optimizer, warmup_steps=1, t_total=epochs * STEPS)
@@ -32,7 +32,7 @@ class Run:
         self.trainer = Engine(self.step)
         self.trainer.state.max_epochs, self.trainer.state.epoch_length = epochs, STEPS
         self.checkpoints = CheckpointHandler(
-            *(folder, self.network, average, self.optimizer, self.scheduler, self.evaluator, patience, settings)
+            *(folder, self.network, average, self.optimizer, self.scheduler, self.evaluator, patience, computed_by)
         )
         average.attach(self.trainer)
         self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.validate)
@@ -74,22 +74,13 @@ def test_more_epochs_lengthen_the_schedule(tmp_path):
     assert longer.rates[0] > 0.2 and longer.rates[-1] < 0.01 and longer.rates == sorted(longer.rates, reverse=True)
 
 
-def test_what_may_not_change_is_refused_and_named(tmp_path):
-    settings = {"fold": 1, "spacing": (1.0, 1.0, 2.0), "device": torch.device("cpu"), "epochs": 2}
-    Run(tmp_path, 2, settings=settings).run(until=1)
-    other = settings | {"fold": 0, "spacing": [1.0, 1.0, 1.0], "device": "cuda", "epochs": 4}
-    with pytest.raises(InputError, match=r"fold was 1, now 0; spacing was \[1.0, 1.0, 2.0\], now \[1.0, 1.0, 1.0\]"):
-        Run(tmp_path, 4, settings=other).checkpoints.resume()
-    Run(tmp_path, 4, settings=settings | {"device": "cuda", "epochs": 4}).checkpoints.resume()
-
-
 def test_what_changes_the_last_bits_is_allowed_and_noted(tmp_path, caplog):
-    settings = {"threads": 2, "num_workers": 0, "device": "cpu"}
-    Run(tmp_path, 2, settings=settings).run(until=1)
-    Run(tmp_path, 2, settings=settings).checkpoints.resume()
+    computed_by = {"threads": 2, "num_workers": 0, "device": torch.device("cpu")}
+    Run(tmp_path, 2, computed_by=computed_by).run(until=1)
+    Run(tmp_path, 2, computed_by=computed_by | {"device": "cpu"}).checkpoints.resume()
     assert not caplog.text
-    Run(tmp_path, 2, settings=settings | {"threads": 1, "num_workers": 3}).checkpoints.resume()
-    assert "num_workers was 0, now 3; threads was 2, now 1: the weights won't be those" in caplog.text
+    Run(tmp_path, 2, computed_by=computed_by | {"threads": 1, "num_workers": 3}).checkpoints.resume()
+    assert "threads was 2, now 1; num_workers was 0, now 3: the weights won't be those" in caplog.text
 
 
 @pytest.mark.parametrize("failing", [1, 2])
@@ -124,7 +115,7 @@ def test_a_run_replaces_no_other_unless_told(tmp_path):
     assert not list(tmp_path.glob("*.old.*"))
     best = (tmp_path / "model.pt").read_bytes()
     Run(tmp_path, 2).checkpoints.start(resume=False, overwrite=True)
-    # What fails from here on leaves no weights of the former run beside the record of this one.
+    # What fails from here on leaves no weights of the former run beside the configurations of this one.
     assert not (tmp_path / "model.pt").exists() and not (tmp_path / "last.ckpt").exists()
     assert (tmp_path / "model.old.pt").read_bytes() == best and (tmp_path / "last.old.ckpt").read_bytes() == before
     Run(tmp_path / "new", 2).checkpoints.start(resume=False, overwrite=False)

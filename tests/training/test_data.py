@@ -94,17 +94,17 @@ def test_names_are_the_data_sets_in_the_bundles_spelling(make_dataset):
 
 
 @pytest.mark.parametrize(
-    ("image", "labels", "instances", "words"),
+    ("image", "labels", "kind", "words"),
     [
-        ("a.png", ["a"], False, r"a\.png: this bundle trains on volumes"),
-        (["a_0000.nii.gz", "a_0001.nii.gz"], ["a"], True, r"a_0000\.nii\.gz: this bundle trains on 2D images"),
-        ("a.png", ["a", "b"], True, "one class from the background"),
+        ("a.png", ["a"], {}, r"a\.png: this bundle trains on volumes"),
+        (["a_0000.nii.gz", "a_0001.nii.gz"], ["a"], {"images": True}, r"a_0000\.nii\.gz: this bundle trains on 2D im"),
+        ("a.png", ["a", "b"], {"instances": True, "images": True}, "one class from the background"),
     ],
     ids=str,
 )
-def test_images_of_another_kind_are_refused_at_once(image, labels, instances, words):
+def test_images_of_another_kind_are_refused_at_once(image, labels, kind, words):
     with pytest.raises(InputError, match=words):
-        require_usable([{"image": image, "label": "label", "case_id": "a"}], labels, instances)
+        require_usable([{"image": image, "label": "label", "case_id": "a"}], labels, **kind)
 
 
 def test_what_a_reader_warns_of_is_logged_once_before_training(geometries, caplog):

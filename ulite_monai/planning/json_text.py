@@ -18,7 +18,7 @@ def json_text(value: Any, width: int = 120, depth: int = 0) -> str:
 
     Args:
         value: plain data.
-        width: characters of a line at most, as far as a single value allows.
+        width: below which a value stays on one line, in characters with its indentation.
         depth: how far the text is indented, in steps of four spaces.
     """
     flat = json.dumps(value, ensure_ascii=False)

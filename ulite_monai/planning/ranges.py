@@ -8,7 +8,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from ulite_monai.io.cases import first_image
 from ulite_monai.io.dicom_series import DicomSeries
+from ulite_monai.io.nifti import read_nifti_grid
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import spacing_of
 
@@ -38,18 +40,17 @@ def training_ranges(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _evenly(items: Sequence[Mapping[str, Any]]) -> Iterable[str]:
-    paths = [str(image if isinstance(image, str) else image[0]) for image in (item["image"] for item in items)]
-    quick = [path for path in paths if path.lower().endswith((".nii", ".nii.gz"))]
-    slow = [path for path in paths if path not in set(quick)]
+    paths = [first_image(item) for item in items]
+    quick = [path for path in paths if _header_is_enough(path)]
+    slow = [path for path in paths if not _header_is_enough(path)]
     return [*quick, *slow[:: max(1, -(-len(slow) // LOOKED_AT))]]
 
 
 def _grid(path: str) -> tuple[np.ndarray, np.ndarray, str]:
     """Extent in mm along right-left, front-back and head-foot, spacing along the same, and DICOM's modality or ""."""
     modality = ""
-    if path.lower().endswith((".nii", ".nii.gz")):  # the header is enough
-        image: Any = nib.load(path)
-        shape, affine = image.shape[:3], image.affine
+    if _header_is_enough(path):
+        shape, affine = read_nifti_grid(path)
     else:
         volume = read_reference(path, "replace", resample_tilt=True)
         shape, affine = volume.array.shape, volume.affine
@@ -57,6 +58,10 @@ def _grid(path: str) -> tuple[np.ndarray, np.ndarray, str]:
     order = np.argsort(nib.orientations.io_orientation(affine)[:, 0])
     spacing = np.asarray(spacing_of(affine))[order]
     return np.asarray(shape)[order] * spacing, spacing, modality
+
+
+def _header_is_enough(path: str) -> bool:
+    return path.lower().endswith((".nii", ".nii.gz"))
 
 
 def _with_room(low: float, high: float) -> list[float]:

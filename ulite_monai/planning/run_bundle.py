@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -107,8 +108,9 @@ class RunBundle:
             metadata = with_figures(metadata, of, dict(zip(self.labels, checkpoints.best_dice, strict=False)))
             write_json(path, metadata)
         self._write_card(metadata)
-        logger.info("evaluate: ulite evaluate %s --dataset YOUR_LABELLED_VOLUMES -o EVALUATION", self.folder)
-        logger.info("use it: ulite predict --bundle %s -i YOUR_VOLUMES -o MASKS", self.folder)
+        folder = shlex.quote(str(self.folder))
+        logger.info("evaluate: ulite evaluate %s --dataset YOUR_LABELLED_VOLUMES -o EVALUATION", folder)
+        logger.info("use it: ulite predict --bundle %s -i YOUR_VOLUMES -o MASKS", folder)
 
     @property
     def _split(self) -> dict[str, list[str]]:
@@ -135,9 +137,8 @@ class RunBundle:
     def _write_card(self, metadata: Mapping[str, Any]) -> None:
         train = json.loads((self.folder / "configs" / "train.json").read_text(encoding="utf-8"))
         curve = self._docs / "curve.csv"
-        command = [Path(sys.argv[0]).name, *sys.argv[1:]]
         with atomic_path(self._docs / "README.md") as temporary:
-            temporary.write_text(run_card(metadata, train, command, curve.is_file()), encoding="utf-8")
+            temporary.write_text(run_card(metadata, train, _command(), curve.is_file()), encoding="utf-8")
 
     def _require_same(self, train: Mapping[str, Any], split: Mapping[str, Any]) -> None:
         try:
@@ -154,6 +155,14 @@ class RunBundle:
                 f"{self.folder / 'models' / LAST}: was trained on {_count(former_split)} cases, this is another split "
                 f"({_count(split)}); give the run's own data, --fold, --num_folds and --seed."
             )
+
+
+def _command() -> list[str]:
+    """What was typed: a module's path is said by its name."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is None:
+        return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return ["python", "-m", spec.name.removesuffix(".__main__"), *sys.argv[1:]]
 
 
 def _short(value: Any) -> str:

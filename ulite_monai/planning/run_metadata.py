@@ -50,8 +50,7 @@ def run_metadata(
         metadata.pop("label_codes", None)
     formats = metadata["network_data_format"]
     formats["inputs"]["image"]["num_channels"] = channels
-    if "modality" in ranges:
-        formats["inputs"]["image"]["modality"] = "/".join(ranges["modality"])
+    formats["inputs"]["image"]["modality"] = "/".join(ranges.get("modality", [])) or "n/a"
     formats["inputs"]["image"]["channel_def"] = {str(n): f"image {n}" if n else "image" for n in range(channels)}
     prediction = formats["outputs"]["pred"]
     prediction["num_channels"] = len(labels) + 1
