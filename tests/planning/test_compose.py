@@ -5,7 +5,6 @@ import json
 import pytest
 from monai.bundle import ConfigParser
 
-from tests.conftest import read_json
 from ulite_monai.bundles import find_bundle
 from ulite_monai.planning.compose import GIVEN, PARTS, compose, shipped_configs, template
 from ulite_monai.planning.json_text import json_text
