@@ -32,8 +32,6 @@ def recipes(page):
 def shortened(command):
     if command.startswith("for fold in"):
         return command.replace("0 1 2 3 4", "0 1").replace("; done", f"{SHORTER} --num_folds 3; done")
-    if "data/Task04_Hippocampus" in command:
-        return f"{command}{SHORTER} --num_folds 100"
     return command + SHORTER if "run training" in command else command
 
 
@@ -78,12 +76,22 @@ def follow(clone):
     return run_once
 
 
+def copy_some(dataset, folder, cases=6):
+    """The first cases of a data set in the Decathlon's layout."""
+    content = read_json(dataset / "dataset.json")
+    content["training"] = content["training"][:cases]
+    for entry in content["training"]:
+        for path in entry.values():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(dataset / path, folder / path)
+    (folder / "dataset.json").write_text(json.dumps(content))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if recipes(page)])
 def test_the_recipes_of_a_page(page, clone, follow, request):
     if any("Task04" in command for command in recipes(page)):
-        (clone / "data").mkdir()
-        (clone / "data" / "Task04_Hippocampus").symlink_to(request.getfixturevalue("hippocampus"))
+        copy_some(request.getfixturevalue("hippocampus"), clone / "data" / "Task04_Hippocampus")
     for command in recipes(page):
         follow(command)
 
@@ -120,7 +128,7 @@ def test_an_ensemble_of_folds(clone, follow):
         if "my_folds" in command:
             follow(command)
     report = json.loads((clone / "my_fold_masks" / "predictions.json").read_text())
-    assert [path[-24:] for path in report["ckpt"]] == [f"folds/{fold}/models/model.pt" for fold in (0, 1)]
+    assert report["ckpt"] == [f"my_folds/{fold}/models/model.pt" for fold in (0, 1)]
     assert {case["status"] for case in report["cases"]} <= {"done", "empty"}
 
 
