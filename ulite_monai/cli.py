@@ -242,27 +242,13 @@ def evaluate(
     set: Annotated[list[str] | None, typer.Option("--set", help="id=value of train.json, repeatable.")] = None,
 ) -> None:
     """Measure a bundle on labelled cases: Dice, surface distances in mm, volumes, per case and class."""
-    import monai.bundle
-
-    from ulite_monai.bundles import find_bundle
-    from ulite_monai.runtime.command_line import require_known_ids
+    from ulite_monai.prediction.evaluate_bundle import evaluate_bundle
     from ulite_monai.runtime.quiet import silence_noise
 
     silence_noise()
-    root = find_bundle(bundle)
-    files = [str(root / "configs" / name) for name in ("train.json", "evaluate.json")]
-    overrides: dict[str, Any] = {"dataset_dir": str(dataset), "output_dir": str(output)}
-    overrides |= {"fold": int(fold) if fold.isdigit() else fold}
-    overrides |= {} if ckpt is None else {"ckpt": str(ckpt)}
-    overrides |= dict(_setting(text) for text in set or [])
-    require_known_ids(["--config_file", str(files), *(f"--{name}" for name in overrides)])
-    monai.bundle.run(
-        run_id="run",
-        meta_file=str(root / "configs" / "metadata.json"),
-        config_file=files,
-        bundle_root=str(root),
-        **overrides,
-    )
+    logging.getLogger("ulite_monai").setLevel(logging.INFO)  # which says what it came to
+    part = int(fold) if fold.isdigit() else fold
+    evaluate_bundle(bundle, dataset, output, ckpt, part, dict(_setting(text) for text in set or []))
 
 
 @app.command()

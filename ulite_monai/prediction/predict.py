@@ -52,7 +52,7 @@ def predict(
         if len(cases) != 1:
             raise InputError(f"{source}: holds {len(cases)} volumes that can be read, predict() takes one.")
         try:
-            if is_image(cases[0]):
+            if is_image(cases[0]) and not segmenter.takes_volumes:
                 raise Refused("predict() segments volumes; for 2D images there is predict_cases().")
             found = segment_case(cases[0], segmenter, force)
         except Refused as refusal:

@@ -43,6 +43,10 @@ OPTIONS_OF_THEIR_OWN = {
     "device": "the device (--device)",
     "ckpt": "the weights (--ckpt)",
     "format": "the format (--format)",
+    "force": "what lies outside the ranges (--force)",
+    "statistics": "the volumes (--statistics)",
+    "preview": "the pictures (--preview)",
+    "resume": "what is left as it is (--resume)",
     "overwrite": "what may be replaced (--overwrite)",
 }
 
