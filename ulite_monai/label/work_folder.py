@@ -130,7 +130,13 @@ class Model:
             number += 1
 
     def finish(self, folder: Path, result: Result) -> None:
-        """Write down what the training in `folder` came to; from then on the version counts."""
+        """Write down what the training in `folder` came to, in its metadata too; from then on the version counts."""
+        metadata = folder / "configs" / "metadata.json"
+        content = json.loads(metadata.read_text(encoding="utf-8"))
+        content["version"] = f"{content['version']}+label.{int(folder.name)}"
+        content["changelog"] = {content["version"]: result.verdict}
+        with atomic_path(metadata) as path:
+            path.write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
         with atomic_path(folder / "result.json") as path:
             path.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
 
