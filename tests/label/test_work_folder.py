@@ -103,6 +103,28 @@ def test_what_cannot_be_served_is_named(source, tmp_path):
         prepare_app(tmp_path / "new", [str(source)])
 
 
+def test_a_bundle_of_several_files_an_image_is_refused(source, tmp_path):
+    file = source / "configs" / "metadata.json"
+    metadata = json.loads(file.read_text())
+    metadata["network_data_format"]["inputs"]["image"]["num_channels"] = 2
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(InputError, match="mine: takes volumes of 2 channels, a file each"):
+        prepare_app(tmp_path / "work", [str(source)])
+    assert prepare_app(tmp_path / "work", ["nuclei"])  # its channels are of one file
+
+
+def test_a_bundle_that_was_trained_again_is_not_served_in_silence(source, tmp_path, caplog):
+    (model,) = prepare_app(tmp_path / "work", [str(source)])
+    former = model.weights().read_bytes()
+    prepare_app(tmp_path / "work", [str(source)])
+    assert not caplog.messages
+    (source / "models" / "model.pt").write_bytes(b"trained again")
+    prepare_app(tmp_path / "work", [str(source)])
+    (warning,) = caplog.messages
+    assert "mine has changed since it was copied" in warning and "--work" in warning
+    assert model.weights().read_bytes() == former
+
+
 def test_a_model_without_weights_says_so(tmp_path):
     (model,) = prepare_app(tmp_path / "work", ["nuclei"])
     model.weights().unlink(missing_ok=True)
