@@ -48,7 +48,7 @@ def my_run(bundle, cases, tmp_path_factory):
             shutil.copy(source, folder / "data" / source.parent.name)
     command = [sys.executable, "-m", "monai.bundle", "run", "training", "--bundle_root", str(bundle)]
     command += ["--config_file", str(bundle / "configs" / "train.json"), "--dataset_dir", "data"]
-    command += ["--labels", "['head','tail']", "--spacing", "[1.2,1.2,1.2]", "--epochs", "1"]
+    command += ["--labels", "['head','tail']", "--spacing", "[1.2,1.2,1.2]", "--epochs", "1", "--num_folds", "3"]
     command += ["--init_weights", str(bundle / "models" / "model.pt"), "--output_dir", "my_run"]
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
