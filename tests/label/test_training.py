@@ -94,8 +94,11 @@ def test_it_learns_from_labels_and_serves_the_better_weights_at_once(
     done = ulite(label_python, "serve", "--work", "work", "--export", "weak", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     image = held_out[0][0]
-    done = ulite(label_python, "predict", "-i", image, "-o", "mask.nii.gz", "--bundle", "out", cwd=tmp_path)
+    done = ulite(label_python, "predict", "-i", image, "-o", "exported.nii.gz", "--bundle", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    for name, is_split in (("bundle", True), ("versions/0001", False)):  # labels of users may follow another protocol
+        inference = server.work / "model" / "weak" / name / "configs" / "inference.json"
+        assert json.loads(inference.read_text())["straight_boundary"] is is_split
 
 
 def test_a_worse_result_is_not_served_and_says_so(label_python, cases, studies, tmp_path):

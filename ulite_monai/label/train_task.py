@@ -185,6 +185,7 @@ class BundleTraining(TrainTask):
             "validate#dataset#data": list(validation or training),
             "fold": 0 if validation else "all",  # on all cases there is nothing to validate with
             "on_nonfinite": "replace",  # as inference does
+            "run_bundle#ranges": self.model.metadata.get("input_ranges"),  # a few labels don't narrow what is served
         }
         if self.device != "auto":
             overrides["device"] = self.device
