@@ -53,6 +53,14 @@ class Result:
     epochs: int
     seconds: float
 
+    @property
+    def summary(self) -> str:
+        """The training without the names of cases, which the verdict may hold."""
+        dice = "" if self.dice is None else f", mean Dice {self.dice:.5f}"
+        before = "" if self.dice_before is None else f", {self.dice_before:.5f} before"
+        count = f"{len(self.training)} train, {len(self.validation)} validate"
+        return f"trained in MONAI Label on corrected labels: {count}{dice}{before}"
+
 
 class Model:
     """One bundle of a server, in `<app>/model/<name>`.
@@ -138,7 +146,7 @@ class Model:
         metadata = folder / "configs" / "metadata.json"
         content = json.loads(metadata.read_text(encoding="utf-8"))
         content["version"] = f"{content['version']}+label.{int(folder.name)}"
-        content["changelog"] = {content["version"]: result.verdict}
+        content["changelog"] = {content["version"]: result.summary}
         with atomic_path(metadata) as path:
             path.write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
         with atomic_path(folder / "result.json") as path:
