@@ -36,8 +36,7 @@ class LiteralULite(nn.Module):
         x = F.gelu(self.conv(self.batch_norm(x, b.norm), b.pw2.weight, b.pw2.bias))
         for level in net.decoder:
             x = torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skips.pop()], dim=1)
-            pw = torch.cat([level.pw_coarse.weight, level.pw_skip.weight], dim=1)
-            x = self.batch_norm(self.conv(x, pw, level.pw_skip.bias), level.norm)
+            x = self.batch_norm(self.conv(x, level.pw.weight, level.pw.bias), level.norm)
             x = F.gelu(self.conv(self.axial(x, level.dw), level.pw2.weight, level.pw2.bias))
         return self.conv(x, net.head.weight, net.head.bias)
 

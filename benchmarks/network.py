@@ -1,6 +1,7 @@
-"""Forward, and forward + backward, of ULite against the literal formulation of the paper, interleaved in one process.
+"""Forward, and forward + backward, of ULite: the paper's formula, what oneDNN and torch.compile make of the network as
+it is, and what ``ulite_monai.networks.train_on_cpu.arrange`` makes of it, interleaved in one process.
 
-    python -m benchmarks.network [--rounds 5] [--allocator keep|default] [--threads N] [--dims 2 3]
+    python -m benchmarks.network [--rounds 5] [--allocator keep|default] [--threads N] [--dims 2 3] [--only arranged]
 
 Every variant runs once a round, so that a drift of the machine's speed meets all alike; the table gives medians, and
 the median over rounds of the ratio to the literal formulation with contiguous tensors. Peak memory is measured for
@@ -22,6 +23,7 @@ from torch import nn
 from benchmarks.literal import LiteralULite
 from benchmarks.machine import copy_bandwidth, machine, peak_megabytes
 from ulite_monai.networks import ULite
+from ulite_monai.networks.train_on_cpu import arrange
 from ulite_monai.runtime.allocator import keep_freed_memory
 
 SHAPES = {2: (8, 3, 256, 256), 3: (2, 1, 48, 64, 48)}
@@ -29,7 +31,7 @@ FEATURES = {2: (16, 32, 64, 128, 256, 512), 3: (16, 32, 64, 128, 256)}
 VARIANTS = [
     (name, layout, precision)
     for precision in ("float32", "bfloat16")
-    for name in ("literal", "ULite")
+    for name in ("literal", "ULite", "compiled", "arranged")
     for layout in ("contiguous", "channels-last")
 ]
 
@@ -40,6 +42,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--allocator", choices=("keep", "default"), default="keep")
     parser.add_argument("--dims", type=int, nargs="+", default=[2, 3], choices=(2, 3))
+    parser.add_argument("--only", nargs="+", help="of literal, ULite, compiled, arranged; default: all")
     parser.add_argument("--peak-of", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -55,19 +58,20 @@ def main() -> None:
 
 
 def print_table(dims: int, options: argparse.Namespace) -> None:
-    runs = {variant: (training_step(dims, variant), forward(dims, variant)) for variant in VARIANTS}
-    seconds: dict[tuple, tuple[list[float], list[float]]] = {variant: ([], []) for variant in VARIANTS}
+    variants = [variant for variant in VARIANTS if not options.only or variant[0] in options.only]
+    runs = {variant: (training_step(dims, variant), forward(dims, variant)) for variant in variants}
+    seconds: dict[tuple, tuple[list[float], list[float]]] = {variant: ([], []) for variant in variants}
     for number in range(options.rounds + 1):
         for variant, functions in runs.items():
             for kind, function in enumerate(functions):
                 taken = timed(function)
                 if number > 0:  # the first round warms up
                     seconds[variant][kind].append(taken)
-    base = seconds[VARIANTS[0]]
+    base = seconds[variants[0]]
     print(f"\n{dims}D, {'x'.join(map(str, SHAPES[dims]))}, features {FEATURES[dims]}\n")
     print("| formulation | memory format | precision | training step, s | ratio | forward, s | ratio | peak, MB |")
     print("|---|---|---|---|---|---|---|---|")
-    for index, variant in enumerate(VARIANTS):
+    for variant in variants:
         step, run = seconds[variant]
         cells = [
             f"{statistics.median(step):.3f}",
@@ -75,7 +79,7 @@ def print_table(dims: int, options: argparse.Namespace) -> None:
             f"{statistics.median(run):.3f}",
             ratio(base[1], run),
         ]
-        print("| " + " | ".join([*variant, *cells, peak(dims, index, options)]) + " |", flush=True)
+        print("| " + " | ".join([*variant, *cells, peak(dims, VARIANTS.index(variant), options)]) + " |", flush=True)
 
 
 def ratio(base: list[float], other: list[float]) -> str:
@@ -98,7 +102,9 @@ def make(dims: int, variant: tuple[str, str, str]) -> tuple[nn.Module, torch.Ten
     if layout == "channels-last":
         memory_format = torch.channels_last_3d if dims == 3 else torch.channels_last
         network, x = network.to(memory_format=memory_format), x.to(memory_format=memory_format)
-    return network, x
+    if name == "compiled":
+        network = torch.compile(network)  # type: ignore[assignment]
+    return arrange(network) if name == "arranged" else network, x
 
 
 def training_step(dims: int, variant: tuple[str, str, str]) -> Callable[[], None]:

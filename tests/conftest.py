@@ -188,7 +188,7 @@ def weights(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             entry = tuple(np.add(network.stem.padding, voxel))
             network.stem.weight[(channel, 0, *entry)] = 1
             for sign, part, target in ((1, 0, 1), (-1, len(voxels), 2)):
-                last.pw_skip.weight[part + channel, channel] = sign
+                last.pw.weight[part + channel, last.pw.in_channels - last.pw.out_channels + channel] = sign
                 last.pw2.weight[part + channel, part + channel] = 1
                 network.head.weight[(part + channel, target, *entry)] = 1
         network.head.bias[0] = torch.nn.functional.gelu(torch.tensor(1.0))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ulite_monai.networks import ULite as ULite
     from ulite_monai.prediction import predict as predict
 
-__version__ = "0.1.0"
+__version__ = "0.6.0"
 __all__ = ["ULite", "__version__", "predict"]
 
 register_with_monai()

@@ -26,7 +26,7 @@ def weights(nuclei, tmp_path_factory):
             parameter.zero_()
         network.stem.weight[0, 0, 3, 3] = 1
         last = network.decoder[-1]
-        last.pw_skip.weight[0, 0] = 1
+        last.pw.weight[0, last.pw.in_channels - last.pw.out_channels] = 1  # the skip's first channel
         for norm in (network.encoder[0].norm, last.norm):
             norm.weight.fill_(1)
         last.pw2.weight[0, 0] = 10

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 
-__all__ = ["buildable", "per_axis", "per_level", "positive_int", "probability"]
+__all__ = ["per_axis", "per_level", "positive_int", "probability"]
 
 
 def positive_int(name: str, value: object) -> int:
@@ -40,11 +40,3 @@ def probability(name: str, value: tuple | str | float) -> None:
     """Accepts what MONAI takes for dropout; a plain number must lie in [0, 1)."""
     if isinstance(value, int | float) and not 0 <= value < 1:
         raise ValueError(f"{name} must be at least 0 and below 1, got {value!r}.")
-
-
-def buildable(name: str, value: object, build: Callable[[], object]) -> None:
-    """Accepts what ``build``, one of MONAI's factories, makes a layer of; else a ValueError names the argument."""
-    try:
-        build()
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise ValueError(f"{name} must be as MONAI's factories take it, got {value!r}: {error}") from None

@@ -39,8 +39,6 @@ def load_author_checkpoint(network: ULite, checkpoint: str | Path | Mapping[str,
             raise ValueError(f"The checkpoint lacks {source} (for {name}).")
         used.add(source)
         value = theirs[source]
-        if ".pw_coarse." in name or name.endswith(".pw_skip.weight"):
-            value = _part_of_joint_convolution(name, value, network)
         if value.shape != own.shape:
             raise ValueError(f"{source} has shape {tuple(theirs[source].shape)}, which doesn't fit {name}.")
         loaded[name] = value
@@ -88,15 +86,4 @@ def _in_block(parts: list[str]) -> str:
     if "convs" in parts:
         at = parts.index("convs")
         parts = [*parts[:at], ("dw_h", "dw_w")[int(parts[at + 1])], *parts[at + 2 :]]
-    theirs = {"norm": "bn", "pw_coarse": "pw", "pw_skip": "pw"}
-    return ".".join(theirs.get(part, part) for part in parts)
-
-
-def _part_of_joint_convolution(name: str, joint: torch.Tensor, network: ULite) -> torch.Tensor:
-    """The input channels of their one convolution that ours takes: first the upsampled tensor's, then the skip's."""
-    block = network.decoder[int(name.split(".")[1])]
-    sizes = [int(block.pw_coarse.in_channels), int(block.pw_skip.in_channels)]  # type: ignore[union-attr, arg-type]
-    if joint.ndim != 4 or joint.shape[1] != sum(sizes):
-        return joint
-    coarse, skip = joint.split(sizes, dim=1)
-    return coarse if ".pw_coarse." in name else skip
+    return ".".join("bn" if part == "norm" else part for part in parts)

@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from ulite_monai.networks.blocks import AxialDepthwise, Bottleneck, DecoderBlock, EncoderBlock
+from ulite_monai.networks.blocks import AxialDepthwise, Bottleneck, DecoderBlock, EncoderBlock, cut
 from ulite_monai.networks.ensemble import Ensemble
-from ulite_monai.networks.resampling import max_pool
+from ulite_monai.networks.train_on_cpu import restore
 from ulite_monai.networks.transposed import ConvolvedTranspose
 from ulite_monai.networks.ulite import ULite
 
@@ -61,7 +61,7 @@ def fuse(network: ULite | Ensemble) -> FusedULite | Ensemble:
     # The memory of the weights decides that of the features: an image of one channel has no channels-last of its own.
     layout = torch.channels_last_3d if network.spatial_dims == 3 else torch.channels_last
     with torch.no_grad():
-        fused = FusedULite(copy.deepcopy(network).double())
+        fused = FusedULite(restore(copy.deepcopy(network)).double())
     return fused.eval().requires_grad_(False).to(dtype=dtype, memory_format=layout)  # type: ignore[call-overload]
 
 
@@ -75,7 +75,8 @@ class FusedULite(nn.Module):
         self.stem_padding = list(network.stem.padding)
         self.stem = network.stem
         # PyTorch 2.13 computes a channels-last convolution wrongly where the kernel is wider than a one-channel image
-        # and pads it; padded beforehand it is right, and OpenVINO joins the two again.
+        # and pads it (a case that pytorch/pytorch#82060 left); padded beforehand it is right, and OpenVINO joins the
+        # two again.
         self.stem.padding = (0,) * network.spatial_dims
         self.encoder = nn.ModuleList(_EncoderBlock(block) for block in network.encoder)  # type: ignore[arg-type]
         self.bottleneck = _Bottleneck(network.bottleneck)
@@ -93,7 +94,7 @@ class FusedULite(nn.Module):
         x = self.bottleneck(x)
         for block in self.decoder:
             x = block(x, skips.pop())
-        return _cut(self.head(x), size).contiguous()
+        return cut(self.head(x), size).contiguous()
 
 
 class _EncoderBlock(nn.Module):
@@ -103,11 +104,12 @@ class _EncoderBlock(nn.Module):
         self.dw = _Depthwise(block.dw, block.norm)
         self.norm = _without_batch_norm(block.norm)
         self.pw = block.pw
+        self.pool = block.pool
         self.act = block.act
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         skip = self.norm(self.dw(x))
-        return self.act(max_pool(self.pw(skip), self.stride)), skip
+        return self.act(self.pool(self.pw(skip))), skip
 
 
 class _Bottleneck(nn.Module):
@@ -129,20 +131,25 @@ class _Bottleneck(nn.Module):
 
 
 class _DecoderBlock(nn.Module):
+    """Its first pointwise convolution is a sum of one of the coarse features, which upsampling doesn't change, and one
+    of the skip: the concatenation isn't made, and most of the multiplications are done on the coarse grid.
+    """
+
     def __init__(self, block: DecoderBlock) -> None:
         super().__init__()
         scale, shift = _affine(block.norm)
-        self.stride = [float(s) for s in block.stride]
-        self.pw_coarse = _scale_outputs(block.pw_coarse, scale)
-        self.pw_skip = _scale_outputs(block.pw_skip, scale, shift)
+        pw = _scale_outputs(block.pw, scale, shift)
+        of_skip = pw.out_channels
+        self.up = block.up
+        self.pw_coarse = _of_inputs(pw, slice(None, -of_skip), bias=False)
+        self.pw_skip = _of_inputs(pw, slice(-of_skip, None), bias=True)
         self.norm = _without_batch_norm(block.norm)
         self.dw = _Depthwise(block.dw)
         self.pw2 = block.pw2
         self.act = block.act
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        x = F.interpolate(self.pw_coarse(x), scale_factor=self.stride, mode="nearest")
-        x = _cut(x, list(skip.shape[2:])) + self.pw_skip(skip)
+        x = cut(self.up(self.pw_coarse(x)), list(skip.shape[2:])) + self.pw_skip(skip)
         return self.act(self.pw2(self.dw(self.norm(x))))
 
 
@@ -213,6 +220,16 @@ def _scale_outputs(conv: _ConvNd, scale: torch.Tensor | float, shift: torch.Tens
     return conv
 
 
+def _of_inputs(conv: _ConvNd, channels: slice, bias: bool) -> _ConvNd:
+    """The part of a pointwise convolution that takes some of its input channels."""
+    weight = conv.weight[:, channels].clone()
+    part = Conv[Conv.CONV, len(conv.kernel_size)](weight.shape[1], weight.shape[0], 1, bias=bias)
+    part.weight = nn.Parameter(weight)
+    if bias:
+        part.bias = conv.bias
+    return part
+
+
 def _scale_inputs(conv: _ConvNd, scale: torch.Tensor | float, shift: torch.Tensor | float) -> _ConvNd:
     """`scale` and `shift`, one each per input channel, then the pointwise `conv`."""
     conv.bias += (conv.weight.flatten(1) * shift).sum(1)  # type: ignore[operator]
@@ -228,10 +245,3 @@ def _pad(x: torch.Tensor, margin: list[int], stride: list[int]) -> torch.Tensor:
         padding.append(margin[axis])
         padding.append(margin[axis] + (-x.shape[axis + 2] % stride[axis] if stride[axis] > 1 else 0))
     return F.pad(x, padding)
-
-
-def _cut(x: torch.Tensor, size: list[int]) -> torch.Tensor:
-    # Without a condition on the shape: a trace or an export would keep only the branch that its example took.
-    for axis in range(len(size)):
-        x = x.narrow(axis + 2, 0, size[axis])
-    return x

@@ -8,11 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
-from monai.networks.layers.utils import get_act_layer, get_dropout_layer, get_norm_layer
 from torch import nn
 
-from ulite_monai.networks.arguments import buildable, per_axis, per_level, positive_int, probability
-from ulite_monai.networks.blocks import Bottleneck, DecoderBlock, EncoderBlock
+from ulite_monai.networks.arguments import per_axis, per_level, positive_int, probability
+from ulite_monai.networks.blocks import Bottleneck, DecoderBlock, EncoderBlock, cut
 
 __all__ = ["ULite"]
 
@@ -27,7 +26,8 @@ class ULite(nn.Module):
     in 2D with 3 input channels and 1 output channel. Every input of at least one voxel an axis gives logits of its
     own size; nothing need be a multiple of the strides.
 
-    On a CPU the network computes in channels-last memory, whatever the input's, and returns contiguous logits.
+    ``ulite_monai.networks.fuse`` makes it fast for inference, and
+    ``ulite_monai.networks.train_on_cpu.arrange`` for training on a CPU.
 
     Args:
         spatial_dims: 2 or 3.
@@ -86,9 +86,6 @@ class ULite(nn.Module):
         stem_step = per_axis("stem_stride", stem_stride, spatial_dims)
         stem_kernel = _stem_kernel(stem_kernel_size, stem_step, spatial_dims)
         probability("dropout", dropout)
-        buildable("act", act, lambda: get_act_layer(act))
-        buildable("norm", norm, lambda: get_norm_layer(norm, spatial_dims, widths[0]))
-        buildable("dropout", dropout, lambda: get_dropout_layer(dropout, dropout_dim=1))
 
         self.spatial_dims = spatial_dims
         self.structure: dict[str, Any] = {
@@ -123,8 +120,7 @@ class ULite(nn.Module):
 
     def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The coarsest features of ``x``, and the skips from fine to coarse."""
-        # A one-channel image has no memory format of its own, so the stem's output is what decides.
-        x = self._as_computed(self.stem(_pad_to_multiple(x, self.stem_stride)))
+        x = self.stem(_pad_to_multiple(x, self.stem_stride))
         skips: list[torch.Tensor] = []
         for block in self.encoder:
             x, skip = block(x)
@@ -140,20 +136,8 @@ class ULite(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits ``(batch, out_channels, *spatial)`` of images ``(batch, in_channels, *spatial)``."""
-        size = x.shape[2:]
-        coarse, skips = self.encode(self._as_computed(x))
-        logits = self.decode(coarse, skips)
-        for axis in range(len(size)):
-            if logits.shape[axis + 2] != size[axis]:
-                logits = logits.narrow(axis + 2, 0, size[axis])
-        return logits.contiguous() if x.is_contiguous() else logits
-
-    def _as_computed(self, x: torch.Tensor) -> torch.Tensor:
-        if x.device.type != "cpu":
-            return x
-        if self.spatial_dims == 3:
-            return x.contiguous(memory_format=torch.channels_last_3d)
-        return x.contiguous(memory_format=torch.channels_last)
+        coarse, skips = self.encode(x)
+        return cut(self.decode(coarse, skips), list(x.shape[2:]))
 
 
 def _pad_to_multiple(x: torch.Tensor, stride: list[int]) -> torch.Tensor:

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 # What may differ when a run is resumed: how long it goes on, and what it is validated with.
 MAY_CHANGE = ("epochs", "val_interval", "patience", "roi_size", "grow_windows", "overlap", "train")
-NOT_COPIED = ("sample.json",)  # of the source's configurations: those that name its own data
+COPIED = ("inference.json", "evaluate.json", "multi_gpu_train.json", "metadata.json", "train.json")
 
 
 class RunBundle:
@@ -130,7 +130,7 @@ class RunBundle:
             ranges = training_ranges(self.training) if volumes else {}
         metadata = run_metadata(source, self.labels, channels, cases, ranges)
         for name, content in {**configs, "metadata.json": metadata}.items():
-            if name not in NOT_COPIED:
+            if name in COPIED:
                 write_json(self.folder / "configs" / name, content)
         for name in ("configs/logging.conf", "LICENSE"):
             if (self.source / name).is_file() and not (self.folder / name).exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def run_configs(parser: ConfigParser, source: Mapping[str, dict[str, Any]]) -> d
     Returns:
         Configurations by file name; their values are plain but for what is local to a machine.
     """
-    train = copy.deepcopy(dict(parser.get()))
+    train = _as_written(dict(parser.get()))
     train.pop("_meta_", None)
     train |= {name: plain(parser.get_parsed_content(name)) for name in DECIDED if name in train}
     own = source["train.json"]
@@ -63,6 +64,17 @@ def run_configs(parser: ConfigParser, source: Mapping[str, dict[str, Any]]) -> d
             inference[name] = copy.deepcopy(train[name])
     evaluate = {name: value for name, value in source.get("evaluate.json", {}).items() if name not in DECIDED}
     return {**source, "train.json": train, "inference.json": inference, "evaluate.json": evaluate}
+
+
+def _as_written(value: Any) -> Any:
+    """A copy with `@train#dataset` as configurations have it; MONAI reads it as `@train::dataset`."""
+    if isinstance(value, Mapping):
+        return {name: _as_written(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_written(one) for one in value]
+    if isinstance(value, str):
+        return re.sub(r"@\w+(?:::\w+)+", lambda reference: reference[0].replace("::", "#"), value)
+    return copy.deepcopy(value)
 
 
 def plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ from torch import nn
 from ulite_monai.errors import InputError, reason
 from ulite_monai.networks.ensemble import is_ulite, normalises_over_the_batch
 from ulite_monai.networks.fuse import fuse
+from ulite_monai.networks.train_on_cpu import dilate_pointwise
 from ulite_monai.runtime.memory import bytes_per_voxel
 
 __all__ = ["ENGINES", "PRECISIONS", "TorchNetwork", "choose_engine", "compile_network"]
@@ -118,7 +119,7 @@ class TorchNetwork(nn.Module):
         # A CPU's caches hold one image better than a batch.
         self.image_by_image = device.type == "cpu" and not normalises_over_the_batch(network)
         _make_channels_last(self.network)
-        _let_one_thread_use_onednn(self.network)
+        dilate_pointwise(self.network)
         self.device_type = device.type
         self.precision = precision
 
@@ -139,11 +140,3 @@ def _make_channels_last(network: nn.Module) -> None:
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         elif isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
             module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-
-
-def _let_one_thread_use_onednn(network: nn.Module) -> None:
-    # On one CPU thread PyTorch computes pointwise convolutions by a way of its own, which copies channels-last features
-    # to and fro, unless they are dilated; and the dilation of a single voxel changes nothing.
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Conv3d) and set(module.kernel_size) == {1}:
-            module.dilation = (2,) * len(module.kernel_size)

@@ -13,11 +13,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ulite_monai.errors import InputError
 
-__all__ = ["average_over_processes", "is_first", "join", "leave", "local_device", "require_enough", "wrap"]
+__all__ = ["average_over_processes", "is_first", "join", "leave", "require_enough", "wrap"]
 
 
-def join() -> None:
+def join() -> torch.device:
     """Join the processes that `torchrun` started: by NCCL where there are GPUs, else by gloo.
+
+    Returns:
+        The GPU of this process, or the CPU.
 
     Raises:
         InputError: When `torchrun` didn't start this process.
@@ -27,15 +30,11 @@ def join() -> None:
             "multi_gpu_train.json needs torchrun: torchrun --nproc_per_node=GPUS -m monai.bundle run training ..."
         )
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    if torch.cuda.is_available():
-        torch.cuda.set_device(local_device())
-
-
-def local_device() -> torch.device:
-    """The GPU of this process, or the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    return torch.device("cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(device)
+    return device
 
 
 def wrap(network: nn.Module, device: torch.device) -> nn.Module:
