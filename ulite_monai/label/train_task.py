@@ -179,11 +179,13 @@ class BundleTraining(TrainTask):
             "output_dir": str(folder),
             "ckpt_dir": str(folder / "models"),
             "init_weights": None if start is None else str(start),
-            "train#trainer#max_epochs": options.max_epochs,
+            "epochs": options.max_epochs,
+            "train#trainer#max_epochs": "@epochs",  # a bundle may have a number there
             "train#dataset#data": list(training),
             "validate#dataset#data": list(validation or training),
             "fold": 0 if validation else "all",  # on all cases there is nothing to validate with
             "on_nonfinite": "replace",  # as inference does
+            "run_bundle#ranges": self.model.metadata.get("input_ranges"),  # a few labels don't narrow what is served
         }
         if self.device != "auto":
             overrides["device"] = self.device
