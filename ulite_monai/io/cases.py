@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.files_below import files_below, is_file_or_broken_link
+from ulite_monai.io.images import IMAGE_SUFFIXES, is_image_file
 from ulite_monai.io.output_folder import JOURNAL, RECORD, written_below
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Case", "case_items", "find_cases", "find_labelled_cases", "first_image", "stem"]
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 SUFFIXES = VOLUME_SUFFIXES + IMAGE_SUFFIXES
 LAYOUT_FOLDERS = ("imagesTs", "imagesTr")
 PAIRS = (("imagesTr", "labelsTr"), ("images", "masks"))
@@ -47,6 +47,11 @@ class Case:
     image: tuple[Path, ...]
     label: Path | None = None
     series: DicomSeries | None = None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is a 2D image, not a volume."""
+        return self.series is None and is_image_file(self.image[0])
 
     def item(self) -> dict[str, Any]:
         """The case as MONAI's transforms take it: `image` (a path, or one per channel), `label`, `case_id`.

@@ -12,9 +12,9 @@ import nibabel as nib
 import numpy as np
 
 from ulite_monai.errors import InputError
-from ulite_monai.io.cases import IMAGE_SUFFIXES, Case, case_items, find_labelled_cases, first_image
+from ulite_monai.io.cases import Case, case_items, find_labelled_cases, first_image
 from ulite_monai.io.class_names import declared_names, named_classes
-from ulite_monai.io.images import open_image
+from ulite_monai.io.images import is_image_file, open_image
 from ulite_monai.io.preflight import Finding, check_items
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import spacing_of
@@ -67,7 +67,7 @@ def check_dataset(dataset_dir: str | Path, num_labels: int | None = None) -> Che
     """
     cases = find_labelled_cases(dataset_dir)
     items = case_items(cases)
-    images = first_image(items[0]).lower().endswith(IMAGE_SUFFIXES)
+    images = is_image_file(first_image(items[0]))
     findings = _of_all(cases)
     if num_labels is None and not images:
         try:
@@ -112,7 +112,7 @@ def _of_all(cases: Sequence[Case]) -> list[Finding]:
 
 
 def _read(case: Case) -> tuple[tuple[int, ...], tuple[float, ...], str, tuple[tuple[int, int], ...]]:
-    if case.image[0].name.lower().endswith(IMAGE_SUFFIXES):
+    if case.is_image:
         picture, mask = open_image(case.image[0]), open_image(str(case.label))
         return picture.size, (), "", _label_voxels(np.asarray(mask))
     image, label = read_reference(str(case.image[0])), read_reference(str(case.label))

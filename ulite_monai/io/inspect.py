@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel as nib
 
 from ulite_monai.errors import reason
-from ulite_monai.io.cases import IMAGE_SUFFIXES, Case, find_cases
+from ulite_monai.io.cases import Case, find_cases
 from ulite_monai.io.images import open_image
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.volume import spacing_of
@@ -76,7 +76,7 @@ def _inspect(case: Case) -> Inspected:
         shown = (series.modality, series.description, series.shape, series.spacing or (), series.orientation or "")
         return Inspected(case.id, *shown, problem=series.problem, notes=series.notes)
     try:
-        if case.image[0].name.lower().endswith(IMAGE_SUFFIXES):
+        if case.is_image:
             return _inspect_image(case)
         volumes = [read_volume(file, "replace") for file in case.image]
     except Exception as error:  # whatever one file provokes, the others are listed

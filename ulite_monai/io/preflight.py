@@ -14,9 +14,9 @@ import nibabel as nib
 import numpy as np
 
 from ulite_monai.errors import InputError
-from ulite_monai.io.cases import IMAGE_SUFFIXES, first_image
+from ulite_monai.io.cases import first_image
 from ulite_monai.io.finite import NonFinite, settle_nonfinite
-from ulite_monai.io.images import open_image
+from ulite_monai.io.images import is_image_file, open_image
 from ulite_monai.io.read_volume import load_readers
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import Volume, require_same_grid, spacing_of
@@ -83,7 +83,7 @@ def check_items(
         Findings in the order of the items; then those about all of them, about segments' names, and one for each
         label value that no case holds, if all could be read.
     """
-    kinds = {first_image(item).lower().endswith(IMAGE_SUFFIXES) for item in items}
+    kinds = {is_image_file(first_image(item)) for item in items}
     counts = Counter(len(_channels(item)) for item in items)
     usual = max(counts, key=lambda number: counts[number], default=1)
     expected = (usual, f"most have {usual}") if channels is None else (channels, f"--in_channels is {channels}")
@@ -182,7 +182,7 @@ def _load(path: str, colour: bool = True, on_nonfinite: NonFinite = "error", res
         raise _Unreadable(f"{path}: doesn't exist; restore it or take the case out.")
     if file.is_file() and file.stat().st_size == 0:
         raise _Unreadable(f"{path}: is empty (0 bytes); restore it or take the case out.")
-    if file.name.lower().endswith(IMAGE_SUFFIXES):
+    if is_image_file(file):
         return _load_image(file, colour)
     try:
         volume = read_reference(path, on_nonfinite, resample_tilt)

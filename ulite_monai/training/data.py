@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from ulite_monai.errors import InputError
-from ulite_monai.io.cases import IMAGE_SUFFIXES, case_items, find_labelled_cases, first_image
+from ulite_monai.io.cases import case_items, find_labelled_cases, first_image
 from ulite_monai.io.class_names import named_classes, require_same_names, same_names
 from ulite_monai.io.finite import NonFinite
+from ulite_monai.io.images import is_image_file
 from ulite_monai.io.preflight import check_items
 
 __all__ = [
@@ -119,7 +120,7 @@ def require_usable(
         raise InputError(f"this bundle tells one class from the background, but labels are {list(labels)}; give one.")
     for item in items:
         path = first_image(item)
-        if path.lower().endswith(IMAGE_SUFFIXES) != images:
+        if is_image_file(path) != images:
             kinds = ("2D images (PNG, JPEG, TIFF)", "volumes")
             raise InputError(f"{path}: this bundle trains on {kinds[not images]}; take another bundle or other data.")
     names = dict(enumerate(labels, start=1))
