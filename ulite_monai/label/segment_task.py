@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
+from ulite_monai.datasets.cases import Case, stem
 from ulite_monai.errors import InputError
-from ulite_monai.io.cases import Case, stem
 from ulite_monai.io.images import write_mask
 from ulite_monai.io.volume import Volume
 from ulite_monai.io.write_nifti import write_label_map

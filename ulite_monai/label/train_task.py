@@ -17,8 +17,8 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 from PIL import Image
 
+from ulite_monai.datasets.cases import stem
 from ulite_monai.errors import InputError, reason, tell_input_errors_in_one_line
-from ulite_monai.io.cases import stem
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.write_nifti import write_label_map
 from ulite_monai.label.saved_label import is_image, label_of_image, label_of_volume, segments_of

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ulite_monai.datasets.labelled import case_digest, case_names
+from ulite_monai.engines.running_config import running_parser
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.planning.json_text import write_json
@@ -18,9 +20,7 @@ from ulite_monai.planning.ranges import training_ranges
 from ulite_monai.planning.run_card import run_card
 from ulite_monai.planning.run_configs import differing, load_configs, plain, run_configs
 from ulite_monai.planning.run_metadata import run_metadata, with_figures
-from ulite_monai.runtime.running_config import running_parser
 from ulite_monai.training.checkpoints import LAST, CheckpointHandler
-from ulite_monai.training.data import case_digest, case_names
 from ulite_monai.training.distributed import is_first
 
 __all__ = ["RunBundle"]

@@ -10,8 +10,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from ulite_monai.datasets.cases import Case, find_cases
 from ulite_monai.errors import InputError, reason
-from ulite_monai.io.cases import Case, find_cases
 from ulite_monai.io.write_nifti import label_image
 from ulite_monai.prediction.read_case import Refused
 from ulite_monai.prediction.segment_case import segment_case

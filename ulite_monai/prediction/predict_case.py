@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ulite_monai.datasets.cases import Case
 from ulite_monai.errors import InputError, reason
 from ulite_monai.io.atomic import OutputLost
-from ulite_monai.io.cases import Case
 from ulite_monai.io.images import read_rgb, write_probability_pages
 from ulite_monai.io.output_folder import OutputFolder
 from ulite_monai.io.write_masks import mask_paths, require_writable, write_masks

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ulite_monai.io.cases import Case
-from ulite_monai.io.dicom_series import DicomSeries
+from ulite_monai.datasets.cases import Case
+from ulite_monai.io.dicom.series import DicomSeries
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.references import read_reference
@@ -71,7 +71,7 @@ def read_case(
     else:
         if series.problem is not None and not (series.tilt and resample_tilt):
             raise Refused(series.problem)
-        from ulite_monai.io.dicom_volume import read_series
+        from ulite_monai.io.dicom.volume import read_series
 
         volume, modality = read_series(series, resample_tilt), series.modality
     outside = None if force else outside_ranges(volume.array.shape, volume.affine, modality, metadata)

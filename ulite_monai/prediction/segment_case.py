@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ulite_monai.datasets.cases import Case
 from ulite_monai.errors import InputError
-from ulite_monai.io.cases import Case
 from ulite_monai.io.images import open_image
 from ulite_monai.io.volume import Volume
 from ulite_monai.prediction.read_case import read_case, require_fitting
