@@ -1,5 +1,6 @@
 """The command `ulite`, as a person types it."""
 
+import csv
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import ulite_monai
-from tests.conftest import environment, run_bundle, write_volume
+from tests.conftest import environment, expected_mask, run_bundle, write_volume
 from ulite_monai.cli import _setting
 
 COMMAND = [sys.executable, "-W", "ignore", "-c", "from ulite_monai.cli import main; main()"]
@@ -28,7 +29,9 @@ def volume(seed=0):
 
 def test_help_names_every_command_and_imports_nothing_heavy(tmp_path):
     done = ulite("--help", cwd=tmp_path)
-    assert done.returncode == 0 and all(name in done.stdout for name in ("predict", "inspect", "check", "diagnosis"))
+    assert done.returncode == 0 and all(
+        name in done.stdout for name in ("predict", "inspect", "check", "evaluate", "export", "serve", "diagnosis")
+    )
     code = "import sys, ulite_monai.cli; print(sorted({'torch', 'monai', 'numpy', 'nibabel'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
@@ -113,6 +116,7 @@ def test_predict_ends_with_1_when_a_case_failed(weights, tmp_path):
         (["predict", "-i", "gone", "-o", "out", "--format", "stl"], "nifti, dicom-seg or both"),
         (["inspect", "gone"], "gone: no such file or folder"),
         (["check", "gone"], "gone: dataset_dir is not a folder"),
+        (["evaluate", "liver", "--dataset", "gone", "-o", "out"], "liver: is no bundle"),
     ],
     ids=str,
 )
@@ -140,7 +144,7 @@ def test_inspect_a_dicom_tree(shared_data, tmp_path):
 
 def test_inspect_names_what_it_cant_read_and_lists_the_rest(tmp_path, monkeypatch):
     """Whatever a reader raises; a 64-bit NRRD provoked a TypeError."""
-    from ulite_monai.io import inspect
+    from ulite_monai.datasets import inspect
 
     for name in ("a", "b"):
         write_volume(tmp_path / "in" / f"{name}.nii.gz", volume())
@@ -223,6 +227,71 @@ def test_a_series_description_is_shown_as_it_is(tmp_path):
         ds.save_as(tmp_path / "in" / str(k), enforce_file_format=True)
     done = ulite("inspect", "in", cwd=tmp_path)
     assert done.returncode == 0 and "t1 [left] [/fl3d]" in done.stdout, done.stderr
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Three cases whose labels are what the network of `weights` makes of them, but for one voxel of one of them."""
+    for number in range(3):
+        label = expected_mask(volume(number))
+        if number == 0:
+            label[tuple(np.argwhere(label == 1)[0])] = 2
+        write_volume(tmp_path / "data" / "imagesTr" / f"case_{number}.nii.gz", volume(number))
+        write_volume(tmp_path / "data" / "labelsTr" / f"case_{number}.nii.gz", label)
+    return tmp_path / "data"
+
+
+@pytest.mark.slow
+def test_evaluate(labelled, weights, tmp_path):
+    arguments = ("--dataset", labelled, "--ckpt", weights, "--set", "straight_boundary=false")
+    done = ulite("evaluate", "hippocampus", *arguments, "-o", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = metrics(tmp_path / "out")
+    assert [(row["case"], row["label"]) for row in rows] == [
+        (f"case_{number}", label) for number in range(3) for label in ("anterior", "posterior")
+    ]
+    assert all(float(row["dice"]) == 1 for row in rows[2:]) and 0.999 < min(float(row["dice"]) for row in rows[:2]) < 1
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["cases"] == 3 and summary["labels"]["anterior"]["dice"]["mean"] > 0.999
+    lines = done.stderr.strip().splitlines()
+    assert [line.split(":")[0] for line in lines[-3:]] == ["anterior", "posterior", "3 cases; see out/metrics.csv."]
+    assert len(list((tmp_path / "out").glob("worst_*.png"))) == 3
+    done = ulite("evaluate", "hippocampus", *arguments, "-o", "one", *FOLD, cwd=tmp_path)
+    assert done.returncode == 0 and len(metrics(tmp_path / "one")) == 2, done.stderr
+
+
+FOLD = ("--fold", "0", "--set", "num_folds=3")
+
+
+def metrics(folder):
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--fold", "9"], "fold must be all, or 0 to num_folds - 1"),
+        (["--fold", "first"], "fold must be all, or 0 to num_folds - 1"),
+        (["--set", "spaceing=[1,1,1]"], "spaceing: no configuration has this id; did you mean --spacing?"),
+        (["--ckpt", "gone.pt"], "gone.pt: no such checkpoint"),
+        (["--set", "labels=['one']"], "case_0.nii.gz: holds label values [2], but 1 labels are declared"),
+    ],
+    ids=str,
+)
+def test_an_evaluation_that_cant_be_done_is_a_line_for_each_reason(more, words, labelled, tmp_path):
+    done = ulite("evaluate", "hippocampus", "--dataset", labelled, "-o", "out", *more, cwd=tmp_path)
+    assert done.returncode == 1 and words in done.stderr, done.stderr
+    assert all(line.strip().startswith("error: ") for line in done.stderr.splitlines()), done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_bundle_without_an_evaluation_is_named(bundle, labelled, tmp_path):
+    shutil.copytree(bundle, tmp_path / "mine", ignore=shutil.ignore_patterns("runs", "docs", "evaluate.json"))
+    done = ulite("evaluate", "mine", "--dataset", labelled, "-o", "out", cwd=tmp_path)
+    assert done.returncode == 1 and "mine: has no configs/evaluate.json, so it can't be evaluated." in done.stderr
 
 
 @pytest.mark.slow

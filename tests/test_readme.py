@@ -1,4 +1,4 @@
-"""The README's recipes, run as they are written; only their length is cut."""
+"""The recipes of README.md and of docs/, run as they are written; only their length is cut."""
 
 import json
 import re
@@ -7,36 +7,32 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
-from tests.conftest import ROOT, ellipsoids, environment, write_volume
+from tests.conftest import ROOT, ellipsoids, environment, read_json, write_volume
 
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path.relative_to(ROOT).as_posix(): path for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
+TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
+ELSEWHERE = re.compile(r"pip install|^ulite serve|my_better_run")  # downloads; MONAI Label's environment: tests/label
+SHORTER = " --epochs 1 --batch_size 1"
+OUTPUT = re.compile(r"(?: -o| --output_dir| --filepath) (\S+)")
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
-
-
-def commands():
-    """Each shell command of the README on one line."""
-    for block in blocks("bash"):
+def commands(page):
+    """Each shell command of a page on one line."""
+    for block in re.findall(r"```bash\n(.*?)```", TEXTS[page], flags=re.DOTALL):
         yield from block.replace("\\\n", " ").strip().splitlines()
 
 
-SHORTER = " --epochs 1 --batch_size 1"
+def recipes(page):
+    """Those that run in this environment, without a network."""
+    return [command for command in commands(page) if not ELSEWHERE.search(command)]
 
 
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory):
-    """A folder that looks like a clone to the commands, with a user's `my_data` and `new_images`."""
-    folder = tmp_path_factory.mktemp("clone")
-    shutil.copytree(ROOT / "bundle", folder / "bundle", ignore=shutil.ignore_patterns("runs", "masks"))
-    for number in range(6):
-        image, label = ellipsoids((24, 28, 20), seed=number)
-        write_volume(folder / "my_data" / "imagesTr" / f"case_{number}.nii.gz", image)
-        write_volume(folder / "my_data" / "labelsTr" / f"case_{number}.nii.gz", label)
-    shutil.copytree(folder / "my_data" / "imagesTr", folder / "new_images")
-    return folder
+def shortened(command):
+    if command.startswith("for fold in"):
+        return command.replace("0 1 2 3 4", "0 1").replace("; done", f"{SHORTER} --num_folds 3; done")
+    return command + SHORTER if "run training" in command else command
 
 
 def run(command, folder):
@@ -50,81 +46,127 @@ def run(command, folder):
     return done.stdout
 
 
-def the_command(*parts):
-    (found,) = (command for command in commands() if all(part in command for part in parts))
-    return found
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A folder that looks like a clone to the commands, with a user's `my_data` and `new_images`."""
+    folder = tmp_path_factory.mktemp("clone")
+    shutil.copytree(ROOT / "bundle", folder / "bundle", ignore=shutil.ignore_patterns("runs", "masks"))
+    for number in range(6):
+        image, label = ellipsoids((24, 28, 20), seed=number)
+        write_volume(folder / "my_data" / "imagesTr" / f"case_{number}.nii.gz", image)
+        write_volume(folder / "my_data" / "labelsTr" / f"case_{number}.nii.gz", label)
+    shutil.copytree(folder / "my_data" / "imagesTr", folder / "new_images")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def follow(clone):
+    """A function that runs a recipe, unless another page had it, and finds what it says that it writes."""
+    followed = set()
+
+    def run_once(command):
+        if command not in followed:
+            run(shortened(command), clone)
+            followed.add(command)
+        for output in OUTPUT.findall(command):
+            assert (clone / output.replace("$fold", "1").rstrip(";")).exists(), command
+
+    (training,) = (command for command in recipes("README.md") if "--output_dir my_run" in command)
+    run_once(training)
+    return run_once
+
+
+def copy_some(dataset, folder, cases=6):
+    """The first cases of a data set in the Decathlon's layout."""
+    content = read_json(dataset / "dataset.json")
+    content["training"] = content["training"][:cases]
+    for entry in content["training"]:
+        for path in entry.values():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(dataset / path, folder / path)
+    (folder / "dataset.json").write_text(json.dumps(content))
 
 
 @pytest.mark.slow
-def test_the_first_command_trains_on_the_sample(workplace):
+@pytest.mark.parametrize("page", [page for page in PAGES if recipes(page)])
+def test_the_recipes_of_a_page(page, clone, follow, request):
+    if any("Task04" in command for command in recipes(page)):
+        copy_some(request.getfixturevalue("hippocampus"), clone / "data" / "Task04_Hippocampus")
+    for command in recipes(page):
+        follow(command)
+
+
+@pytest.mark.slow
+def test_the_first_command_trains_on_the_sample(clone):
     pytest.importorskip("nilearn", reason="the sample extra isn't installed")
-    training = the_command("sample.json").split(" && ")[-1]
+    (command,) = (command for command in commands("README.md") if "sample.json" in command)
+    training = command.split(" && ")[-1]
     assert training.startswith("python -m monai.bundle run training")
-    run(training + " --epochs 2 --val_interval 1", workplace)
-    assert (workplace / "bundle" / "runs" / "sample" / "model.pt").exists()
+    run(training + " --epochs 2 --val_interval 1", clone)
+    assert (clone / "bundle" / "runs" / "sample" / "models" / "model.pt").exists()
 
 
 @pytest.mark.slow
-def test_training_evaluating_and_segmenting_ones_own_data(workplace):
-    run(the_command("run training", "--output_dir my_run") + SHORTER, workplace)
-    run(the_command("evaluate.json"), workplace)
-    assert (workplace / "my_evaluation" / "metrics.csv").read_text().count("\n") == 1 + 2 * 2
-    run(the_command("inference.json", "--output_dir my_masks"), workplace)
-    assert len(list((workplace / "my_masks").glob("case_*.nii.gz"))) == 6
-    run(the_command("ulite predict", "--statistics"), workplace)
-    names = {path.name for path in (workplace / "my_masks").iterdir()}
-    assert names >= {"volumes.csv", "predictions.json", "case_0_preview.png"}
-    run(the_command("ulite inspect"), workplace)
-    run(the_command("ulite check"), workplace)
-    run(the_command("ulite export"), workplace)
-    assert (workplace / "network.onnx").exists()
-    run(the_command("ckpt_export"), workplace)
-    assert (workplace / "network.ts").exists()
+def test_what_the_recipes_write_is_what_the_pages_say(clone, follow):
+    (training,) = (command for command in recipes("README.md") if "--output_dir my_run" in command)
+    for command in recipes("README.md")[recipes("README.md").index(training) :]:
+        follow(command)
+    listed = re.findall(r"^\| `(\w+/[\w.]*)`", TEXTS["docs/train.md"], flags=re.MULTILINE)
+    assert len(listed) == 5 and all((clone / "my_run" / name).exists() for name in listed)
+    masks = {path.name for path in (clone / "my_masks").iterdir()}
+    assert masks >= {"volumes.csv", "predictions.json", *(f"case_{n}.nii.gz" for n in range(6)), "case_0_preview.png"}
+    assert len(list((clone / "my_run_masks").glob("case_*.nii.gz"))) == 6
+    assert (clone / "my_evaluation" / "metrics.csv").read_text().count("\n") == 1 + 6 * 2
+    assert read_json(clone / "my_evaluation" / "summary.json")["cases"] == 6
+    labels = read_json(clone / "my_run" / "configs" / "inference.json")["labels"]
+    assert labels == ["tumour", "oedema"]
 
 
 @pytest.mark.slow
-def test_an_ensemble_of_folds(workplace):
-    folds = the_command("for fold in").replace("0 1 2 3 4", "0 1").replace("; done", SHORTER + " --num_folds 3; done")
-    run(folds, workplace)
-    run(the_command("ulite predict", "my_folds"), workplace)
-    report = json.loads((workplace / "my_masks" / "predictions.json").read_text())
-    assert [path[-16:] for path in report["ckpt"]] == ["folds/0/model.pt", "folds/1/model.pt"]
-    assert {case["status"] for case in report["cases"]} == {"done"}
+def test_an_ensemble_of_folds(clone, follow):
+    for command in recipes("docs/train.md"):
+        if "my_folds" in command:
+            follow(command)
+    report = json.loads((clone / "my_fold_masks" / "predictions.json").read_text())
+    assert report["ckpt"] == [f"my_folds/{fold}/models/model.pt" for fold in (0, 1)]
+    assert {case["status"] for case in report["cases"]} <= {"done", "empty"}
 
 
-@pytest.mark.slow
-def test_training_in_two_processes(workplace):
-    run(the_command("torchrun") + SHORTER, workplace)
-    assert list((workplace / "bundle" / "runs").glob("2*/model.pt"))
+@pytest.mark.parametrize("page", [page for page, text in TEXTS.items() if "```python" in text])
+def test_the_python_examples(page):
+    for code in re.findall(r"```python\n(.*?)```", TEXTS[page], flags=re.DOTALL):
+        names = {}
+        exec(code, names)
+        assert tuple(names["logits"].shape) == (1, 3, 35, 51, 37)
 
 
-@pytest.mark.slow
-def test_training_on_the_decathlon(workplace, hippocampus):
-    (workplace / "data").mkdir()
-    (workplace / "data" / "Task04_Hippocampus").symlink_to(hippocampus)
-    run(the_command("download_hippocampus"), workplace)
-    run(the_command("data/Task04_Hippocampus") + " --epochs 1 --num_folds 100", workplace)
+def test_the_bundles_folder_is_printed(tmp_path):
+    (command,) = re.findall(r"`(python -m ulite_monai\.bundles hippocampus)`", TEXTS["docs/train.md"])
+    assert run(command, tmp_path).strip() == str(ROOT / "bundle")
 
 
-def test_the_python_example():
-    (code,) = blocks("python")
-    names = {}
-    exec(code, names)
-    assert tuple(names["logits"].shape) == (1, 3, 35, 51, 37)
-
-
-def test_the_bundles_folder_is_printed(workplace):
-    (command,) = re.findall(r"`(python -m ulite_monai\.bundles hippocampus)`", TEXT)
-    assert run(command, workplace).strip() == str(ROOT / "bundle")
+def options_of_table(page):
+    rows = [line for line in TEXTS[page].splitlines() if line.startswith("| `--")]
+    return re.findall(r"`--([\w-]+)[`\s]", "\n".join(rows))
 
 
 def test_every_id_of_the_table_is_an_id_of_the_training_configuration():
-    from tests.conftest import read_json
-
-    ids = re.findall(r"`--(\w+)`", "\n".join(line for line in TEXT.splitlines() if line.startswith("| `--")))
-    config = read_json(ROOT / "bundle" / "configs" / "train.json")
-    assert len(ids) > 12 and set(ids) <= set(config)
+    ids = options_of_table("docs/train.md")
+    assert len(ids) > 20 and set(ids) <= set(read_json(ROOT / "bundle" / "configs" / "train.json"))
 
 
-def test_the_test_command_is_the_one_of_ci():
-    assert "python -m pytest" in (ROOT / ".ci" / "run").read_text() and "&& python -m pytest\n" in TEXT
+def test_every_option_of_the_table_is_an_option_of_ulite_predict():
+    from ulite_monai.cli import app
+
+    command = typer.main.get_command(app).commands["predict"]
+    known = {name for parameter in command.params for name in parameter.opts}
+    options = {f"--{option}" for option in options_of_table("docs/segment.md")}
+    assert len(options) > 12 and options <= known
+    assert known - options - {"-i", "-o", "--input", "--output", "--help"} == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_to_a_file(page):
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", TEXTS[page])
+    missing = [target for target in targets if not (PAGES[page].parent / target).exists()]
+    assert not missing

@@ -99,8 +99,8 @@ def predict(
     from rich.progress import Progress
 
     from ulite_monai.bundles import BUNDLES
-    from ulite_monai.runtime.allocator import keep_freed_memory
-    from ulite_monai.runtime.lean_import import UNNEEDED_TO_PREDICT, left_out
+    from ulite_monai.engines.allocator import keep_freed_memory
+    from ulite_monai.engines.lean_import import UNNEEDED_TO_PREDICT, left_out
 
     with left_out(UNNEEDED_TO_PREDICT if bundle in BUNDLES else ()):  # what another bundle needs isn't known
         from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
@@ -183,7 +183,7 @@ def inspect(path: Source) -> None:
     """Show what is there: cases and DICOM series, and whether each can be used."""
     from rich.console import Console
 
-    from ulite_monai.io.inspect import inspect_path
+    from ulite_monai.datasets.inspect import inspect_path
 
     found = inspect_path(path)
     console = Console()
@@ -218,7 +218,7 @@ def check(
     """Check a labelled data set before training on it; exit code 1 when something must be mended."""
     from rich.console import Console
 
-    from ulite_monai.io.check import check_dataset
+    from ulite_monai.datasets.check import check_dataset
 
     report = check_dataset(dataset, labels)
     console = Console()
@@ -242,27 +242,13 @@ def evaluate(
     set: Annotated[list[str] | None, typer.Option("--set", help="id=value of train.json, repeatable.")] = None,
 ) -> None:
     """Measure a bundle on labelled cases: Dice, surface distances in mm, volumes, per case and class."""
-    import monai.bundle
-
-    from ulite_monai.bundles import find_bundle
-    from ulite_monai.runtime.command_line import require_known_ids
-    from ulite_monai.runtime.quiet import silence_noise
+    from ulite_monai.engines.quiet import silence_noise
+    from ulite_monai.prediction.evaluate_bundle import evaluate_bundle
 
     silence_noise()
-    root = find_bundle(bundle)
-    files = [str(root / "configs" / name) for name in ("train.json", "evaluate.json")]
-    overrides: dict[str, Any] = {"dataset_dir": str(dataset), "output_dir": str(output)}
-    overrides |= {"fold": int(fold) if fold.isdigit() else fold}
-    overrides |= {} if ckpt is None else {"ckpt": str(ckpt)}
-    overrides |= dict(_setting(text) for text in set or [])
-    require_known_ids(["--config_file", str(files), *(f"--{name}" for name in overrides)])
-    monai.bundle.run(
-        run_id="run",
-        meta_file=str(root / "configs" / "metadata.json"),
-        config_file=files,
-        bundle_root=str(root),
-        **overrides,
-    )
+    logging.getLogger("ulite_monai").setLevel(logging.INFO)  # which says what it came to
+    part = int(fold) if fold.isdigit() else fold
+    evaluate_bundle(bundle, dataset, output, ckpt, part, dict(_setting(text) for text in set or []))
 
 
 @app.command()

@@ -1,46 +1,143 @@
-"""A mask lies where its image lies: every field of every form of NIfTI header, by every way in."""
+"""One table of inputs, four ways in: the same mask, where its image lies, with the same warnings and refusals."""
 
+import csv
 import functools
+import json
 import warnings
 
 import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from ignite.engine import Events
 from monai.bundle import ConfigParser
+from PIL import Image
 
-from tests.conftest import ANISOTROPIC, GEOMETRIES, OBLIQUE, SHEARED, ellipsoids
-from ulite_monai.io.nifti import read_nifti
+from tests.conftest import ANISOTROPIC, GEOMETRIES, OBLIQUE, SHEARED, ellipsoids, write_volume
+from tests.io.conftest import make_slice
+from ulite_monai.errors import InputError, input_error
+from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.volume import voxel_volume
-from ulite_monai.io.write_nifti import write_label_map
 from ulite_monai.prediction import PredictOptions, Segmenter, predict, predict_cases
 
 CONTENT = ("datatype", "bitpix", "descrip", "regular", "magic", "scl_slope", "scl_inter", "sizeof_hdr")
 
 
-@pytest.fixture(scope="module")
-def segmenter(weights):
-    return Segmenter("hippocampus", weights, device="cpu")
+WAYS = ("command", "function", "bundle", "evaluation")
+IDS = {"engine": "torch"}
+SCALES_AND_AXES = {
+    "finer than the network's grid": np.diag([0.7, 0.8, 0.9, 1]),
+    "coarser": np.diag([2.0, 1.5, 3.0, 1]),
+    "axes LPS": np.diag([-1.0, -1, 1, 1]),
+    "axes SAR": np.array([[0, 0, 1.0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]),
+    "axes PIL": np.array([[0, 0, -1.2, 9], [-1.0, 0, 0, 8], [0, -1.5, 0, 7], [0, 0, 0, 1]]),
+    "out of range": np.diag([4.0, 4, 4, 1]),
+}
+NAMES = [*GEOMETRIES, *SCALES_AND_AXES, "not a number", "nrrd", "series"]
 
 
 @pytest.fixture(scope="module")
-def ways(geometries, segmenter, bundle, weights, tmp_path_factory):
-    """For each way in, the folder where it put the masks."""
-    source = next(iter(geometries.values())).parent
-    folders = {way: tmp_path_factory.mktemp(way) for way in ("command", "function", "bundle", "server")}
-    results = predict_cases(source, folders["command"], segmenter, PredictOptions(force=True))
-    assert {result.id: result.message for result in results if result.status != "done"} == {}
-    for name, path in geometries.items():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            nib.save(predict(path, ckpt=weights, device="cpu", force=True), folders["function"] / f"{name}.nii.gz")
-        volume = read_nifti(path)  # as the server's task does it
-        write_label_map(segmenter({"image": [volume]}).mask, volume, folders["server"] / f"{name}.nii.gz")
-    parser = ConfigParser(ConfigParser.load_config_file(bundle / "configs" / "inference.json"))
-    parser.update({"bundle_root": str(bundle), "dataset_dir": str(source), "output_dir": str(folders["bundle"])})
-    parser.update({"ckpt": str(weights), "device": "cpu"})
-    parser.get_parsed_content("run")
-    return folders
+def as_shipped(weights):
+    """With the shipped bundle's plane between the parts."""
+    return Segmenter("hippocampus", weights, device="cpu", overrides=IDS)
+
+
+def write_series(folder, modality="MR", affine=ANISOTROPIC):
+    """The anisotropic voxels as a DICOM series."""
+    pytest.importorskip("highdicom", reason="the dicom extra isn't installed")
+    values = np.round(ellipsoids((20, 26, 12), seed=0)[0] + 100).astype(np.int16)
+    folder.mkdir()
+    for k in range(values.shape[2]):
+        ds = make_slice(values, affine, k)
+        ds.Modality = modality
+        ds.save_as(folder / str(k), enforce_file_format=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def inputs(geometries, tmp_path_factory):
+    """What a mask is made of, by name."""
+    folder = tmp_path_factory.mktemp("inputs")
+    image, _ = ellipsoids((20, 26, 12), seed=0)
+    paths = geometries | {
+        name: write_volume(folder / f"{number}.nii.gz", image, affine)
+        for number, (name, affine) in enumerate(SCALES_AND_AXES.items())
+    }
+    broken = image.copy()
+    broken[3, 4, 5] = np.nan
+    paths["not a number"] = write_volume(folder / "nan.nii.gz", broken, OBLIQUE)
+    paths["nrrd"] = folder / "a.nrrd"
+    itk = sitk.GetImageFromArray(image.T)
+    itk.SetSpacing((1.4, 0.9, 2.3))
+    sitk.WriteImage(itk, str(paths["nrrd"]))
+    return paths | {"series": write_series(folder / "series")}
+
+
+@pytest.fixture(scope="module")
+def ways(inputs, as_shipped, bundle, weights, tmp_path_factory):
+    """For each way in, a (mask, warnings) pair for each input; of an evaluation voxels and affine alone."""
+    folder = tmp_path_factory.mktemp("ways")
+    cases = [{"image": str(path), "case_id": name} for name, path in inputs.items()]
+    (folder / "list.json").write_text(json.dumps(cases))
+    force = {"force": True}
+    predict_cases(folder / "list.json", folder / "command", as_shipped, PredictOptions(**force))
+    run = parser_of(bundle, weights, "inference.json", dataset_dir=folder / "list.json", output_dir=folder / "bundle")
+    run.update(force | IDS)
+    run.get_parsed_content("run")
+    found = {way: written(folder / way) for way in ("command", "bundle")}
+    found["function"] = {name: of_function(path, weights, **force) for name, path in inputs.items()}
+    labelled = [case | {"label": str(folder / "command" / f"{case['case_id']}.nii.gz")} for case in cases]
+    return found | {"evaluation": of_evaluation(bundle, weights, folder / "evaluation", labelled)}
+
+
+def parser_of(bundle, weights, *names, **paths):
+    parser = ConfigParser()
+    parser.read_config([str(bundle / "configs" / name) for name in names])
+    parser.update({"bundle_root": str(bundle), "ckpt": str(weights), "device": "cpu"})
+    parser.update({name: str(path) for name, path in paths.items()})
+    return parser
+
+
+def written(folder):
+    """What a run wrote, by case."""
+    report = json.loads((folder / "predictions.json").read_text())
+    assert {case["id"]: case["message"] for case in report["cases"] if case["status"] != "done"} == {}
+    return {case["id"]: (nib.load(case["outputs"][0]), case["warnings"]) for case in report["cases"]}
+
+
+def of_function(path, weights, **options):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mask = predict(path, ckpt=weights, device="cpu", overrides=IDS, **options)
+    return mask, [str(warning.message) for warning in caught if warning.filename == __file__]
+
+
+def evaluator_of(bundle, weights, folder, cases):
+    """An evaluation of labelled cases, checked as it is before it runs."""
+    folder.mkdir()
+    (folder / "dataset.json").write_text(json.dumps({"training": cases}))
+    parser = parser_of(bundle, weights, "train.json", "evaluate.json", dataset_dir=folder, output_dir=folder / "out")
+    parser.update({"fold": "all", "on_nonfinite": "replace", "pictures": 0})
+    for number in range(1, len(parser["initialize"])):  # the first is of the process, not of the data
+        parser.get_parsed_content(f"initialize#{number}")
+    return parser.get_parsed_content("validate#evaluator")
+
+
+def of_evaluation(bundle, weights, folder, cases):
+    evaluator, masks = evaluator_of(bundle, weights, folder, cases), {}
+
+    def keep(engine):
+        (data,), (output,) = engine.state.batch, engine.state.output
+        mask = nib.Nifti1Image(np.asarray(output["pred"][0]).astype(np.uint8), np.asarray(output["pred"].affine))
+        masks[data["case_id"]] = mask, output["pred"].meta["warnings"].splitlines()
+
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, keep)
+    evaluator.run()
+    with (folder / "out" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    dice = [float(row["dice"]) for row in rows if row["dice"]]  # none where a class is in neither
+    assert len(rows) == 2 * len(cases) and len(dice) > len(cases) and set(dice) == {1}  # the labels are the command's
+    return masks
 
 
 def itk_geometry(path):
@@ -52,18 +149,83 @@ def itk_geometry(path):
     return image.GetSize(), image.GetOrigin(), image.GetSpacing(), image.GetDirection()
 
 
-@pytest.mark.parametrize("way", ["command", "function", "bundle", "server"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_way_gives_the_same_voxels_on_the_same_grid_with_the_same_warnings(name, way, ways):
+    (mask, told), (expected, expected_told) = ways[way][name], ways["command"][name]
+    voxels = np.asarray(mask.dataobj)
+    assert voxels.any() and np.array_equal(voxels, np.asarray(expected.dataobj))
+    assert told == expected_told
+    if way == "evaluation":  # which knows millimetres alone
+        assert np.allclose(mask.affine, read_volume(expected.get_filename()).affine, rtol=0, atol=1e-6)
+    else:
+        assert np.array_equal(mask.affine, expected.affine)
+        assert type(mask) is type(expected) and mask.header.binaryblock == expected.header.binaryblock
+    if name == "not a number":
+        assert "1 voxels were NaN" in told[0]
+
+
 @pytest.mark.parametrize("name", GEOMETRIES)
-def test_every_field_is_the_images(name, way, geometries, ways):
-    image, mask = nib.load(geometries[name]), nib.load(ways[way] / f"{name}.nii.gz")
+def test_every_field_is_the_images(name, inputs, ways, tmp_path):
+    image, (mask, _) = nib.load(inputs[name]), ways["command"][name]
     assert isinstance(mask, nib.Nifti2Image) == isinstance(image, nib.Nifti2Image)
     for field in image.header:
         if field not in CONTENT:
             assert np.array_equal(mask.header[field], image.header[field]), field
     assert np.array_equal(mask.affine, image.affine)
-    assert itk_geometry(geometries[name]) == itk_geometry(ways[way] / f"{name}.nii.gz")
-    voxels = np.asarray(mask.dataobj)
-    assert voxels.any() and np.array_equal(voxels, np.asarray(nib.load(ways["command"] / f"{name}.nii.gz").dataobj))
+    assert itk_geometry(inputs[name]) == itk_geometry(mask.get_filename())
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory):
+    """What no way in segments, and why."""
+    folder = tmp_path_factory.mktemp("refused")
+    image, _ = ellipsoids((20, 26, 12), seed=0)
+    Image.fromarray(np.zeros((9, 8, 3), np.uint8)).save(folder / "picture.png")
+    (folder / "broken.nii").write_bytes(b"nothing")
+    two = [write_volume(folder / f"{name}.nii.gz", image) for name in ("t1", "t2")]
+    return {
+        "out of range": (write_volume(folder / "far.nii.gz", image, np.diag([4.0, 4, 4, 1])), "4 x 4 x 4 mm"),
+        "another modality": (write_series(folder / "ct", "CT"), "its modality is CT"),
+        "two channels": (two, "it has 2 channels, and this bundle takes 1"),
+        "2D": (folder / "picture.png", "it is a 2D image, and this bundle segments a volume"),
+        "4D": (write_volume(folder / "4d.nii.gz", np.zeros((5, 6, 7, 2), np.float32)), "holds 2 volumes"),
+        "broken": (folder / "broken.nii", "broken.nii: can't be read"),
+    }
+
+
+def test_every_way_refuses_the_same_for_the_same_reason(refused, as_shipped, bundle, weights, tmp_path):
+    listed = [
+        {"image": [str(path) for path in paths] if isinstance(paths, list) else str(paths), "case_id": name}
+        for name, (paths, _) in refused.items()
+    ]
+    (tmp_path / "list.json").write_text(json.dumps(listed))
+    results = predict_cases(tmp_path / "list.json", tmp_path / "command", as_shipped)
+    assert len(results) == len(refused)
+    for result in results:
+        assert result.status in ("refused", "failed") and refused[result.id][1] in result.message, result
+    run = parser_of(bundle, weights, "inference.json", dataset_dir=tmp_path / "list.json", output_dir=tmp_path / "out")
+    run.update(IDS)
+    with pytest.raises(RuntimeError) as error:
+        run.get_parsed_content("run")
+    told = str(input_error(error.value))
+    assert told.splitlines()[1:] == [f"error: {result.id}: {result.message}" for result in results]
+    for case, result in zip(sorted(listed, key=lambda case: case["case_id"]), results, strict=True):
+        (tmp_path / "one.json").write_text(json.dumps([case]))
+        with pytest.raises(InputError) as error:
+            predict(tmp_path / "one.json", ckpt=weights, device="cpu", overrides=IDS)
+        assert str(error.value).endswith(result.message)
+    assert not list(tmp_path.rglob("*.nii.gz"))
+
+
+@pytest.mark.parametrize("name", ["two channels", "2D", "4D", "broken"])
+def test_an_evaluation_refuses_what_cant_be_segmented_before_it_runs(name, refused, bundle, weights, tmp_path):
+    """What is outside the ranges, it measures: that is how one learns whether they may be wider."""
+    paths = [str(path) for path in np.atleast_1d(refused[name][0])]
+    label = str(write_volume(tmp_path / "label.nii.gz", np.ones((20, 26, 12), np.uint8)))
+    with pytest.raises(RuntimeError) as error:
+        evaluator_of(bundle, weights, tmp_path / "data", [{"image": paths, "label": label}])
+    assert paths[0] in str(input_error(error.value))
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)

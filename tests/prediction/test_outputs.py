@@ -12,8 +12,8 @@ from PIL import Image
 from tests.conftest import write_volume
 from tests.io.conftest import make_slice
 from tests.prediction.conftest import SHAPE, statuses, volume
+from ulite_monai.datasets.cases import Case
 from ulite_monai.errors import InputError
-from ulite_monai.io.cases import Case
 from ulite_monai.prediction import PredictOptions, predict_cases
 from ulite_monai.prediction.predict_cases import _plan
 
@@ -107,7 +107,7 @@ def test_the_bundles_run_keeps_a_record_and_loses_nothing(run_inference, segment
     run_inference(tmp_path / "in", out, overwrite="true")
     assert contents(out)["a.nii.gz"] == whole["a.nii.gz"]
     assert statuses(predict_cases(tmp_path / "in", out, segmenter)) == {"a": "done", "b": "done"}
-    with pytest.raises(InputError, match="is an input and would be overwritten"):
+    with pytest.raises(InputError, match="is the folder of the inputs; give another one"):
         run_inference(tmp_path / "in", tmp_path / "in", overwrite=True)
 
 
@@ -139,7 +139,7 @@ def test_a_seg_that_cant_be_written_leaves_no_nifti(segmenter, tmp_path, monkeyp
     def fail(*arguments):
         raise InputError("series7: no DICOM SEG can refer to it")
 
-    monkeypatch.setattr("ulite_monai.io.dicom_seg.write_dicom_seg", fail)
+    monkeypatch.setattr("ulite_monai.io.dicom.seg.write_dicom_seg", fail)
     options = PredictOptions(format="both", preview=True)
     (result,) = predict_cases(series(tmp_path / "in"), tmp_path / "out", segmenter, options)
     assert (result.status, result.outputs) == ("failed", []) and "no DICOM SEG" in result.message
@@ -155,10 +155,10 @@ def test_the_bundles_run_leaves_no_nifti_without_its_seg(run_inference, tmp_path
     def fail(*arguments):
         raise InputError("series7: no DICOM SEG can refer to it")
 
-    monkeypatch.setattr("ulite_monai.io.dicom_seg.write_dicom_seg", fail)
+    monkeypatch.setattr("ulite_monai.io.dicom.seg.write_dicom_seg", fail)
     with pytest.raises(InputError, match="no DICOM SEG can refer to it"):
         run_inference(series(tmp_path / "in"), tmp_path / "out", format="both")
-    assert contents(tmp_path / "out") == {}
+    assert sorted(contents(tmp_path / "out")) == ["predictions.json"]
 
 
 def test_a_seg_of_a_tilted_series_is_refused_before_the_network_runs(segmenter, tmp_path, monkeypatch):
@@ -208,3 +208,41 @@ def test_an_image_and_a_volume_in_one_folder_keep_their_names(segmenter, tmp_pat
     Image.fromarray(np.zeros((9, 8, 3), np.uint8)).save(tmp_path / "in" / "a_preview.png")
     with pytest.raises(InputError, match="would both write"):
         predict_cases(tmp_path / "in", tmp_path / "out", segmenter, PredictOptions(preview=True))
+
+
+def test_a_file_beside_the_input_isnt_overwritten(segmenter, tmp_path):
+    """`scan.mha` and `scan.nii.gz` in one folder: the mask of the first would be named as the second."""
+    import SimpleITK
+
+    other = write_volume(tmp_path / "scan.nii.gz", volume(1))
+    before = other.read_bytes()
+    image = SimpleITK.GetImageFromArray(volume(0).T)
+    SimpleITK.WriteImage(image, str(tmp_path / "scan.mha"))
+    (result,) = predict_cases(tmp_path / "scan.mha", tmp_path, segmenter)
+    assert result.status == "failed" and "scan.nii.gz: is there already" in result.message
+    assert other.read_bytes() == before
+    for _ in range(2):  # a mask of this program may be replaced
+        (result,) = predict_cases(tmp_path / "scan.mha", tmp_path / "out", segmenter)
+        assert result.status == "done"
+
+
+def test_inputs_that_all_lie_in_the_output_are_refused(segmenter, tmp_path):
+    write_volume(tmp_path / "in" / "out" / "a.nii.gz", volume())
+    with pytest.raises(InputError, match="all of it lies in the output folder"):
+        predict_cases(tmp_path / "in", tmp_path / "in" / "out", segmenter)
+
+
+def test_inputs_are_never_overwritten(segmenter, tmp_path):
+    path = write_volume(tmp_path / "in" / "a.nii.gz", volume())
+    before = path.read_bytes()
+    for source, output in ((tmp_path / "in", tmp_path / "in"), (path, tmp_path / "in"), (path, path)):
+        with pytest.raises(InputError, match="give another"):
+            predict_cases(source, output, segmenter)
+    assert path.read_bytes() == before and [p.name for p in (tmp_path / "in").iterdir()] == ["a.nii.gz"]
+
+
+def test_masks_below_the_inputs_are_no_inputs_of_the_next_run(segmenter, tmp_path):
+    write_volume(tmp_path / "a.nii.gz", volume())
+    for _ in range(2):
+        results = predict_cases(tmp_path, tmp_path / "masks", segmenter, PredictOptions(preview=True))
+        assert statuses(results) == {"a": "done"}

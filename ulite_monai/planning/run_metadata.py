@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ulite_monai import __version__
-from ulite_monai.runtime.versions import versions
+from ulite_monai.engines.versions import versions
 
 __all__ = ["run_metadata", "with_figures"]
 
