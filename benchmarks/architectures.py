@@ -28,10 +28,10 @@ from monai.networks import nets
 from torch import nn
 
 from benchmarks.turns import seconds_in_openvino
+from ulite_monai.engines.process import prepare_process
 from ulite_monai.inferers import VolumeInferer
 from ulite_monai.networks import ULite
 from ulite_monai.reports.metrics import overlap
-from ulite_monai.runtime.process import prepare_process
 from ulite_monai.training import MixedPrecisionInferer
 
 ULITE: dict[str, Any] = {"features": (16, 32, 64, 128, 256)}

@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 
 from ulite_monai.errors import InputError
-from ulite_monai.io.dicom_tree import find_series
-from ulite_monai.io.dicom_volume import read_series
+from ulite_monai.io.dicom.tree import find_series
+from ulite_monai.io.dicom.volume import read_series
 from ulite_monai.io.nifti import read_nifti
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,8 +59,8 @@ EXPECTED: dict[str, tuple[int, tuple[str, ...]]] = {
 }
 
 OURS = """
-from ulite_monai.io.dicom_tree import find_series
-from ulite_monai.io.dicom_volume import read_series
+from ulite_monai.io.dicom.tree import find_series
+from ulite_monai.io.dicom.volume import read_series
 def read(folder): return read_series(find_series(folder).series[0]).array
 """
 SIMPLEITK = """

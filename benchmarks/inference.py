@@ -30,8 +30,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.literal import LiteralULite
 from benchmarks.machine import copy_bandwidth, machine, peak_megabytes
 from ulite_monai.bundles import find_bundle
+from ulite_monai.engines.compile import compile_network
 from ulite_monai.networks import ULite
-from ulite_monai.runtime.engines import compile_network
 
 INPUTS = {
     "2d-256": (8, 3, 256, 256),

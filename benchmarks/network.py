@@ -22,9 +22,9 @@ from torch import nn
 
 from benchmarks.literal import LiteralULite
 from benchmarks.machine import copy_bandwidth, machine, peak_megabytes
+from ulite_monai.engines.allocator import keep_freed_memory
 from ulite_monai.networks import ULite
 from ulite_monai.networks.train_on_cpu import arrange
-from ulite_monai.runtime.allocator import keep_freed_memory
 
 SHAPES = {2: (8, 3, 256, 256), 3: (2, 1, 48, 64, 48)}
 FEATURES = {2: (16, 32, 64, 128, 256, 512), 3: (16, 32, 64, 128, 256)}

@@ -25,10 +25,10 @@ from monai.bundle import ConfigParser
 
 from benchmarks.machine import machine
 from benchmarks.turns import seconds_in_openvino
+from ulite_monai.engines.process import prepare_process
+from ulite_monai.engines.weights import load_network
 from ulite_monai.reports.metrics import summarize
 from ulite_monai.reports.metrics_csv import read_metrics
-from ulite_monai.runtime.process import prepare_process
-from ulite_monai.runtime.weights import load_network
 
 BUNDLE = Path(__file__).resolve().parents[1] / "examples" / "nuclei_bundle"
 BUNDLE_COMMAND = (sys.executable, "-m", "monai.bundle")

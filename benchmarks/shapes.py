@@ -21,7 +21,7 @@ from monai.bundle import ConfigParser
 
 from benchmarks.machine import machine
 from ulite_monai.bundles import find_bundle
-from ulite_monai.runtime.engines import compile_network
+from ulite_monai.engines.compile import compile_network
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ulite_monai.runtime.lean_import import UNNEEDED_TO_PREDICT, left_out
+from ulite_monai.engines.lean_import import UNNEEDED_TO_PREDICT, left_out
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -68,11 +68,11 @@ def stages(path: Path, most: int) -> dict[str, float]:
         import torch
         from monai.data import MetaTensor
 
-        from ulite_monai.io.cases import find_cases
+        from ulite_monai.datasets.cases import find_cases
+        from ulite_monai.engines.process import prepare_process
         from ulite_monai.io.write_nifti import write_label_map
         from ulite_monai.prediction import Segmenter
         from ulite_monai.prediction.read_case import read_case
-        from ulite_monai.runtime.process import prepare_process
     with stage("network and weights"):
         prepare_process("cpu", 0)
         segmenter = Segmenter("hippocampus", device="cpu")

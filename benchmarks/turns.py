@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from ulite_monai.runtime.engines import compile_network
+from ulite_monai.engines.compile import compile_network
 
 __all__ = ["seconds_in_openvino"]
 

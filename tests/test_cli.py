@@ -144,7 +144,7 @@ def test_inspect_a_dicom_tree(shared_data, tmp_path):
 
 def test_inspect_names_what_it_cant_read_and_lists_the_rest(tmp_path, monkeypatch):
     """Whatever a reader raises; a 64-bit NRRD provoked a TypeError."""
-    from ulite_monai.io import inspect
+    from ulite_monai.datasets import inspect
 
     for name in ("a", "b"):
         write_volume(tmp_path / "in" / f"{name}.nii.gz", volume())

@@ -97,8 +97,8 @@ def predict(
     from rich.progress import Progress
 
     from ulite_monai.bundles import BUNDLES
-    from ulite_monai.runtime.allocator import keep_freed_memory
-    from ulite_monai.runtime.lean_import import UNNEEDED_TO_PREDICT, left_out
+    from ulite_monai.engines.allocator import keep_freed_memory
+    from ulite_monai.engines.lean_import import UNNEEDED_TO_PREDICT, left_out
 
     with left_out(UNNEEDED_TO_PREDICT if bundle in BUNDLES else ()):  # what another bundle needs isn't known
         from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
@@ -181,7 +181,7 @@ def inspect(path: Source) -> None:
     """Show what is there: cases and DICOM series, and whether each can be used."""
     from rich.console import Console
 
-    from ulite_monai.io.inspect import inspect_path
+    from ulite_monai.datasets.inspect import inspect_path
 
     found = inspect_path(path)
     console = Console()
@@ -216,7 +216,7 @@ def check(
     """Check a labelled data set before training on it; exit code 1 when something must be mended."""
     from rich.console import Console
 
-    from ulite_monai.io.check import check_dataset
+    from ulite_monai.datasets.check import check_dataset
 
     report = check_dataset(dataset, labels)
     console = Console()
@@ -240,8 +240,8 @@ def evaluate(
     set: Annotated[list[str] | None, typer.Option("--set", help="id=value of train.json, repeatable.")] = None,
 ) -> None:
     """Measure a bundle on labelled cases: Dice, surface distances in mm, volumes, per case and class."""
+    from ulite_monai.engines.quiet import silence_noise
     from ulite_monai.prediction.evaluate_bundle import evaluate_bundle
-    from ulite_monai.runtime.quiet import silence_noise
 
     silence_noise()
     logging.getLogger("ulite_monai").setLevel(logging.INFO)  # which says what it came to

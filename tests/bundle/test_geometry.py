@@ -36,7 +36,7 @@ def test_a_big_endian_data_set_trains_and_is_evaluated(bundle, tmp_path):
         *("--epochs", "1", *SMALL),
         cwd=tmp_path,
     )
-    rows = evaluate(bundle, tmp_path / "data", tmp_path / "out", tmp_path / "run" / "model.pt", *SMALL)
+    rows = evaluate(tmp_path / "run", tmp_path / "data", tmp_path / "out", tmp_path / "run" / "models" / "model.pt")
     assert len(rows) == 6 and all(float(row["reference_ml"]) > 0 for row in rows)
 
 

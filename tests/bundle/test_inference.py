@@ -200,7 +200,7 @@ def test_the_sample_learns(bundle, tmp_path):
         *("--output_dir", str(tmp_path / "sample"), "--epochs", "12", "--val_interval", "4"),
         cwd=tmp_path,
     )
-    best = torch.load(tmp_path / "sample" / "last.ckpt", weights_only=True)["best"]
+    best = torch.load(tmp_path / "sample" / "models" / "last.ckpt", weights_only=True)["best"]
     assert best > 0.5
 
 

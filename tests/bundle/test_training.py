@@ -9,59 +9,12 @@ import time
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
-from tests.conftest import SMALL, ellipsoids, environment, read_json, run_bundle, write_volume
-from ulite_monai.errors import InputError
-from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
-
-
-def train(bundle, dataset, output, *more, run_id="training", cwd=None, check=True):
-    return run_bundle(
-        *("run", run_id, "--bundle_root", str(bundle), "--config_file", str(bundle / "configs/train.json")),
-        *("--dataset_dir", str(dataset), "--output_dir", str(output), "--num_folds", "3", *SMALL, *more),
-        cwd=cwd or output.parent,
-        check=check,
-    )
-
-
-def state(path):
-    return torch.load(path, weights_only=True)
-
-
-def equal(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-@pytest.fixture(scope="module")
-def trained(bundle, tmp_path_factory):
-    """A run of two epochs from another working directory, with a space in every path."""
-    folder = tmp_path_factory.mktemp("a run")
-    for number in range(6):
-        image, label = ellipsoids((24, 28, 20), seed=number)
-        write_volume(folder / "my data" / "imagesTr" / f"case_{number}.nii.gz", image)
-        write_volume(folder / "my data" / "labelsTr" / f"case_{number}.nii.gz", label)
-    done = train(bundle, folder / "my data", folder / "the run", "--epochs", "2")
-    return folder, done
-
-
-@pytest.mark.slow
-def test_what_a_run_leaves(trained):
-    folder, _ = trained
-    run = folder / "the run"
-    assert {p.name for p in run.iterdir()} == {"model.pt", "last.ckpt", "run.json", "split.json", "tensorboard"}
-    assert any((run / "tensorboard").iterdir())
-    split = read_json(run / "split.json")
-    assert len(split["training"]) == 4 and len(split["validation"]) == 2
-    assert not set(split["training"]) & set(split["validation"])
-    settings = read_json(run / "run.json")["settings"]
-    assert settings["epochs"] == 2 and settings["seed"] == 0 and settings["labels"] == ["class_1", "class_2"]
-    assert read_json(run / "run.json")["versions"]["monai"]
-    assert all(isinstance(t, torch.Tensor) for t in state(run / "model.pt").values())
-    last = state(run / "last.ckpt")
-    assert last["epoch"] == 2 and {"network", "optimizer", "scheduler", "scaler", "random_state"} <= last.keys()
+from tests.bundle.conftest import equal, files_of, state, train, ulite
+from tests.conftest import SMALL, environment, read_json, run_bundle
+from ulite_monai.prediction import Segmenter, predict_cases
 
 
 @pytest.mark.slow
@@ -70,88 +23,55 @@ def test_what_a_run_prints(trained):
     lines = [line.split(" ", 1)[-1] for line in done.stdout.splitlines()]
     assert any(line.startswith("epoch 1/2: loss ") and "Dice class_1" in line for line in lines)
     assert sum(line.startswith("epoch ") for line in lines) == 2
-    assert "--config_file" in lines[-2] and "evaluate.json" in lines[-2]
-    assert str(folder / "the run" / "model.pt") in lines[-1] and "inference.json" in lines[-1]
-
-
-@pytest.mark.slow
-def test_the_printed_commands_run(trained, tmp_path):
-    folder, done = trained
-    evaluate, use = (line.split(": ", 1)[1] for line in done.stdout.splitlines()[-2:])
-    for command in (
-        evaluate + f" --output_dir {tmp_path}/evaluation",
-        use.replace("YOUR_VOLUMES", f"'{folder}/my data/imagesTr'").replace("MASKS", f"{tmp_path}/masks"),
-    ):
-        command = command.replace("python", sys.executable, 1)
-        done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment(), capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    assert read_json(tmp_path / "evaluation" / "summary.json")["cases"] == 2
-    masks = sorted((tmp_path / "masks").iterdir())
-    assert [m.name for m in masks] == [f"case_{n}.nii.gz" for n in range(6)]
-    image = nib.load(masks[0])
-    assert image.get_data_dtype() == np.uint8 and image.shape == (24, 28, 20)
-
-
-@pytest.mark.slow
-def test_the_weights_need_no_settings_again(bundle, trained, tmp_path, caplog):
-    """`run.json` beside them says what network they are of, and all that inference must do as training did."""
-    folder, _ = trained
-    image = folder / "my data" / "imagesTr" / "case_0.nii.gz"
-    run = tmp_path / "run"
-    train(bundle, folder / "my data", run, "--epochs", "1", "--spacing", "[2.0,1.0,1.0]", "--labels", "['a','b']")
-    segmenter = Segmenter("hippocampus", run / "model.pt", "cpu")
-    assert segmenter.labels == ["a", "b"] and segmenter.settings["spacing"] == [2.0, 1.0, 1.0]
-    assert segmenter.recorded["network_def#features"] == [8, 16, 16]
-    assert "run.json" not in caplog.text
-    with pytest.raises(InputError, match=r"trained for the labels \['a', 'b'\]"):
-        Segmenter("hippocampus", run / "model.pt", "cpu", overrides={"labels": ["c", "d"]})
-    alone = tmp_path / "alone.pt"
-    alone.write_bytes((run / "model.pt").read_bytes())
-    typed = {"network_def#features": [8, 16, 16], "network_def#strides": 2, "spacing": [2.0, 1.0, 1.0]}
-    same = Segmenter("hippocampus", alone, "cpu", overrides=typed)
-    item = {"image": [str(image)]}
-    assert not same.recorded and np.array_equal(segmenter(item).mask, same(item).mask)
+    assert lines[-2] == f"evaluate: ulite evaluate '{folder}/the run' --dataset YOUR_LABELLED_VOLUMES -o EVALUATION"
+    assert lines[-1] == f"use it: ulite predict --bundle '{folder}/the run' -i YOUR_VOLUMES -o MASKS"
 
 
 @pytest.mark.slow
 def test_a_run_is_bit_deterministic_and_run_is_the_default_id(bundle, trained, tmp_path):
     folder, _ = trained
     train(bundle, folder / "my data", tmp_path / "again", "--epochs", "2", run_id="run")
-    assert equal(state(tmp_path / "again" / "model.pt"), state(folder / "the run" / "model.pt"))
+    assert equal(state(tmp_path / "again" / "models" / "model.pt"), state(folder / "the run" / "models" / "model.pt"))
     train(bundle, folder / "my data", tmp_path / "other", "--epochs", "2", "--seed", "1")
-    assert not equal(state(tmp_path / "other" / "model.pt"), state(folder / "the run" / "model.pt"))
+    assert not equal(
+        state(tmp_path / "other" / "models" / "model.pt"), state(folder / "the run" / "models" / "model.pt")
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("epochs", ["2", "1"])
 def test_resuming_a_finished_run_is_refused_and_leaves_it_alone(bundle, trained, epochs):
     folder, _ = trained
-    before = {name: (folder / "the run" / name).read_bytes() for name in ("model.pt", "last.ckpt")}
+    before = files_of(folder / "the run")
     more = ("--epochs", epochs, "--resume", "true")
     done = train(bundle, folder / "my data", folder / "the run", *more, check=False)
     assert done.returncode == 1 and "has all of its 2 epochs; give more --epochs" in last_line(done)
-    assert before == {name: (folder / "the run" / name).read_bytes() for name in before}
+    assert before == files_of(folder / "the run")
 
 
 @pytest.mark.slow
 def test_resuming_with_other_settings_is_refused_and_leaves_everything_alone(bundle, trained):
     folder, _ = trained
-    before = {path.name: path.read_bytes() for path in (folder / "the run").iterdir() if path.is_file()}
+    before = files_of(folder / "the run")
     more = ("--epochs", "4", "--resume", "True", "--seed", "1", "--spacing", "[1.0,2.0,1.0]")
     done = train(bundle, folder / "my data", folder / "the run", *more, check=False)
     assert done.returncode == 1
-    for words in ("spacing was [1.0, 1.0, 1.0], now [1.0, 2.0, 1.0]", "seed was 0, now 1", "cases was '4 train"):
+    for words in (
+        "spacing was [1.0, 1.0, 1.0], now [1.0, 2.0, 1.0]",
+        "seed was 0, now 1",
+        "what the run was started with",
+    ):
         assert words in last_line(done)
-    assert before == {path.name: path.read_bytes() for path in (folder / "the run").iterdir() if path.is_file()}
+    assert before == files_of(folder / "the run")
 
 
 @pytest.mark.slow
 def test_a_second_run_into_the_same_folder_is_refused(bundle, trained):
     folder, _ = trained
-    before = {path.name: path.read_bytes() for path in (folder / "the run").iterdir() if path.is_file()}
+    before = files_of(folder / "the run")
     done = train(bundle, folder / "my data", folder / "the run", "--epochs", "3", check=False)
     assert done.returncode == 1 and "holds a training already" in last_line(done)
-    assert before == {path.name: path.read_bytes() for path in (folder / "the run").iterdir() if path.is_file()}
+    assert before == files_of(folder / "the run")
 
 
 EPOCHS = ("--epochs", "8")
@@ -166,19 +86,19 @@ def test_killed_in_mid_epoch_and_resumed_ends_bit_equal(bundle, trained, tmp_pat
     command += ["--output_dir", str(run), "--num_folds", "3", *EPOCHS, *SMALL]
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
-    while not (run / "last.ckpt").exists() and process.poll() is None and time.monotonic() < deadline:
+    while not (run / "models" / "last.ckpt").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 0 < state(run / "last.ckpt")["epoch"] < 8
+    assert 0 < state(run / "models" / "last.ckpt")["epoch"] < 8
     train(bundle, folder / "my data", run, *EPOCHS, "--resume", "true")
     train(bundle, folder / "my data", tmp_path / "through", *EPOCHS, "--resume", "false")
-    resumed, through = (state(tmp_path / name / "last.ckpt") for name in ("killed", "through"))
+    resumed, through = (state(tmp_path / name / "models" / "last.ckpt") for name in ("killed", "through"))
     assert resumed["epoch"] == through["epoch"] == 8
     assert resumed["best"] == through["best"] and resumed["best_epoch"] == through["best_epoch"]
     for part in ("network", "average"):
         assert equal(resumed[part], through[part])
-    assert equal(state(run / "model.pt"), state(tmp_path / "through" / "model.pt"))
+    assert equal(state(run / "models" / "model.pt"), state(tmp_path / "through" / "models" / "model.pt"))
 
 
 @pytest.mark.slow
@@ -190,15 +110,15 @@ def test_ctrl_c_is_one_line_that_says_how_to_go_on(bundle, trained, tmp_path):
     command += ["--output_dir", str(run), "--num_folds", "3", "--epochs", "300", *SMALL]
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
-    while not (run / "last.ckpt").exists() and process.poll() is None and time.monotonic() < deadline:
+    while not (run / "models" / "last.ckpt").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGINT
     (line,) = [line for line in errors.splitlines() if not line.startswith("parsing config_file")]
     assert line.startswith("interrupted in epoch ") and line.endswith("with --resume True.") and str(run) in line
-    assert {path.name for path in run.iterdir()} >= {"model.pt", "last.ckpt"}
-    assert not list(run.glob(".partial*"))
+    assert {path.name for path in (run / "models").iterdir()} == {"model.pt", "last.ckpt"}
+    assert not list(run.rglob(".partial*"))
 
 
 @pytest.mark.slow
@@ -208,38 +128,31 @@ def test_names_of_the_data_set_and_a_contradiction(bundle, make_dataset, tmp_pat
     labels = {"0": "background", "1": "left lobe", "2": "right lobe"}
     (dataset / "dataset.json").write_text(json.dumps({"labels": labels, "file_ending": ".nii.gz"}))
     done = train(bundle, dataset, tmp_path / "run", "--epochs", "1")
-    settings = read_json(tmp_path / "run" / "run.json")["settings"]
-    assert settings["labels"] == ["left lobe", "right lobe"] and settings["flip_axes"] == []
+    train_json = read_json(tmp_path / "run" / "configs" / "train.json")
+    assert train_json["labels"] == ["left lobe", "right lobe"] and train_json["flip_axes"] == []
     assert "doesn't flip left and right" in done.stdout and "Dice left lobe" in done.stdout
     typed = ("--epochs", "1", "--labels", "['anterior','posterior']")
     done = train(bundle, dataset, tmp_path / "other", *typed, check=False)
     assert done.returncode == 1 and "['left lobe', 'right lobe']" in last_line(done) and "anterior" in last_line(done)
     done = train(bundle, dataset, tmp_path / "other", "--epochs", "1", "--flip_axes", "[0]", check=False)
     assert done.returncode == 1 and "would flip left and right" in last_line(done)
-    weights = ("--ckpt", str(tmp_path / "run" / "model.pt"), *SMALL[4:])
-    start = ("run", "--bundle_root", str(bundle), "--config_file")
-    both = str([str(bundle / "configs" / name) for name in ("train.json", "evaluate.json")])
-    evaluate = (*start, both, "--dataset_dir", str(dataset), "--num_folds", "3", *weights)
-    run_bundle(*evaluate, "--output_dir", str(tmp_path / "evaluation"), cwd=tmp_path)
+    done = ulite("evaluate", tmp_path / "run", "--dataset", dataset, "-o", tmp_path / "evaluation")
     assert list(read_json(tmp_path / "evaluation" / "summary.json")["labels"]) == ["left lobe", "right lobe"]
-    done = run_bundle(*evaluate, "--labels", "['a','b']", cwd=tmp_path, check=False)
+    other = ("--set", "labels=['a','b']")
+    done = ulite("evaluate", tmp_path / "run", "--dataset", dataset, "-o", tmp_path / "no", *other, check=False)
     assert done.returncode == 1 and "left lobe" in last_line(done) and "['a', 'b']" in last_line(done)
-    infer = (*start, str(bundle / "configs/inference.json"), "--dataset_dir", str(dataset / "imagesTr"), *weights)
-    done = run_bundle(*infer, "--output_dir", str(tmp_path / "masks"), cwd=tmp_path, check=False)
-    assert done.returncode == 1 and "was trained for the labels ['left lobe', 'right lobe']" in last_line(done)
-    assert not (tmp_path / "masks").exists()
 
 
 @pytest.mark.slow
 def test_all_cases_train_and_the_last_averaged_weights_stay(bundle, trained, tmp_path):
     folder, _ = trained
     train(bundle, folder / "my data", tmp_path / "all", "--epochs", "2", "--fold", "all")
-    split = read_json(tmp_path / "all" / "split.json")
+    split = read_json(tmp_path / "all" / "docs" / "split.json")
     assert len(split["training"]) == 6 and split["validation"] == []
-    last = state(tmp_path / "all" / "last.ckpt")
+    last = state(tmp_path / "all" / "models" / "last.ckpt")
     assert last["epoch"] == 2 and last["best_epoch"] == 0
     averaged = {name.removeprefix("module."): w for name, w in last["average"].items() if name.startswith("module.")}
-    assert equal(state(tmp_path / "all" / "model.pt"), averaged)
+    assert equal(state(tmp_path / "all" / "models" / "model.pt"), averaged)
 
 
 @pytest.mark.slow
@@ -247,7 +160,7 @@ def test_early_stopping(bundle, trained, tmp_path):
     folder, _ = trained
     still = ("--learning_rate", "0.0", "--weight_decay", "0.0", "--average#momentum", "0.0001")
     done = train(bundle, folder / "my data", tmp_path / "run", "--epochs", "30", "--patience", "2", *still)
-    last = state(tmp_path / "run" / "last.ckpt")
+    last = state(tmp_path / "run" / "models" / "last.ckpt")
     assert last["epoch"] == max(last["best_epoch"], 1) + 2 < 30
     assert "no improvement since epoch" in done.stdout
 
@@ -255,10 +168,10 @@ def test_early_stopping(bundle, trained, tmp_path):
 @pytest.mark.slow
 def test_fine_tuning_with_other_classes(bundle, trained, make_dataset, tmp_path):
     folder, _ = trained
-    start = ("--init_weights", str(folder / "the run" / "model.pt"), "--epochs", "1")
+    start = ("--init_weights", str(folder / "the run" / "models" / "model.pt"), "--epochs", "1")
     done = train(bundle, make_dataset(), tmp_path / "run", "--labels", "['a','b','c']", *start)
     assert "the head is new" in done.stdout
-    tuned, source = state(tmp_path / "run" / "model.pt"), state(folder / "the run" / "model.pt")
+    tuned, source = state(tmp_path / "run" / "models" / "model.pt"), state(folder / "the run" / "models" / "model.pt")
     assert tuned["head.bias"].shape == (4,) and source["head.bias"].shape == (3,)
     near = (tuned["stem.weight"] - source["stem.weight"]).abs().max()
     assert 0 < near < 0.05
@@ -349,7 +262,7 @@ def test_bad_input_is_one_line_before_training_starts(bundle, make_dataset, tmp_
         (["--num_folds", "9"], ["6 cases", "9 folds", "--num_folds"]),
         (["--fold", "5"], ["fold must be", "5 of 3"]),
         (["--device", "cuda:7"], ["device", "cuda:7"]),
-        (["--resume", "True"], ["last.ckpt", "no checkpoint to resume"]),
+        (["--resume", "True"], ["run: holds no training to resume", "--output_dir"]),
         (["--resume", "perhaps"], ["true or false", "perhaps"]),
         (["--init_weights", "gone.pt"], ["gone.pt", "no such checkpoint"]),
         (["--epoch", "3"], ["--epoch: no configuration has this id", "did you mean --epochs?"]),
@@ -380,21 +293,19 @@ def test_two_channels_of_different_scale_train(bundle, make_dataset, tmp_path):
         case = path.name.removesuffix(".nii.gz")
         nib.save(nib.Nifti1Image(np.asarray(image.dataobj) / 1000, image.affine), path.parent / f"{case}_0001.nii.gz")
         path.rename(path.parent / f"{case}_0000.nii.gz")
-    done = train(bundle, dataset, tmp_path / "run", "--epochs", "1", "--in_channels", "2")
-    assert "--in_channels 2" in done.stdout.splitlines()[-1]
-    assert state(tmp_path / "run" / "model.pt")["stem.weight"].shape[1] == 2
+    train(bundle, dataset, tmp_path / "run", "--epochs", "1", "--in_channels", "2")
+    assert state(tmp_path / "run" / "models" / "model.pt")["stem.weight"].shape[1] == 2
     parser = ConfigParser(read_json(bundle / "configs/train.json"))
     parser.update({"dataset_dir": str(dataset), "in_channels": 2, "num_folds": 3})
     image = Compose(parser.get_parsed_content("image_preprocessing"))(parser.get_parsed_content("items")[0])["image"]
     np.testing.assert_allclose(image.std(dim=(1, 2, 3)), 1, atol=1e-3)
     new = (dataset / "imagesTr").rename(tmp_path / "new patients")
-    ckpt = tmp_path / "run" / "model.pt"
-    results = predict_cases(new, tmp_path / "masks", Segmenter("hippocampus", ckpt, "cpu"), PredictOptions(force=True))
-    assert [result.id for result in results] == [f"case_{n}" for n in range(6)]
+    run = tmp_path / "run"
+    results = predict_cases(new, tmp_path / "masks", Segmenter(run, device="cpu"))
+    assert [(result.id, result.status) for result in results] == [(f"case_{n}", "done") for n in range(6)]
     run_bundle(
-        *("run", "--bundle_root", str(bundle), "--config_file", str(bundle / "configs" / "inference.json")),
-        *("--dataset_dir", str(new), "--output_dir", str(tmp_path / "theirs"), "--ckpt", str(ckpt)),
-        *("--in_channels", "2", "--labels", "['class_1','class_2']", *SMALL[4:]),
+        *("run", "--bundle_root", str(run), "--config_file", str(run / "configs" / "inference.json")),
+        *("--dataset_dir", str(new), "--output_dir", str(tmp_path / "theirs")),
         cwd=tmp_path,
     )
     for result in results:
@@ -433,20 +344,24 @@ def test_two_processes_train_one_network(bundle, trained, tmp_path):
     ranks = [state(tmp_path / "watched" / f"rank{r}.pt") for r in (0, 1)]
     for epoch in (0, 1):
         seen = sorted(case for rank in ranks for case in rank["seen"][epoch])
-        assert seen == read_json(tmp_path / "run" / "split.json")["training"]
+        assert seen == read_json(tmp_path / "run" / "docs" / "split.json")["training"]
     # Running statistics are each process's own on a CPU, where PyTorch has no synchronised batch norm.
     first, second = ({n: t for n, t in rank["network"].items() if "running" not in n} for rank in ranks)
     assert equal(first, second)
     # What is validated is one network, statistics and all, and the one that is saved.
     assert equal(ranks[0]["validated"], ranks[1]["validated"])
-    averaged = state(tmp_path / "run" / "last.ckpt")["average"]
+    averaged = state(tmp_path / "run" / "models" / "last.ckpt")["average"]
     assert equal(ranks[1]["validated"], {n.removeprefix("module."): w for n, w in averaged.items() if "module." in n})
     assert done.stdout.count("epoch 2/2") == 1
     rank_without_a_batch = ("--batch_size", "3", "--output_dir", str(tmp_path / "large batch"))
     done = subprocess.run([*command, *rank_without_a_batch], cwd=tmp_path, env=environment(), capture_output=True)
-    assert done.returncode == 0 and (tmp_path / "large batch" / "model.pt").exists()
-    assert {p.name for p in (tmp_path / "run").iterdir()} >= {"model.pt", "last.ckpt", "run.json", "split.json"}
-    written = {name.removeprefix("module."): w for name, w in state(tmp_path / "run" / "last.ckpt")["network"].items()}
+    assert done.returncode == 0 and (tmp_path / "large batch" / "models" / "model.pt").exists()
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {"configs", "docs", "models", "tensorboard", "LICENSE"}
+    assert read_json(tmp_path / "run" / "configs" / "train.json")["network"] == read_json(configs[0])["network"]
+    written = {
+        name.removeprefix("module."): w
+        for name, w in state(tmp_path / "run" / "models" / "last.ckpt")["network"].items()
+    }
     assert equal(written, ranks[0]["network"])  # by the first rank, not by whichever came last
     done = subprocess.run([*command, "--num_folds", "6", "--output_dir", str(tmp_path / "few")], cwd=tmp_path, **text)
     assert done.returncode != 0 and "2 processes can't share 1 cases" in done.stderr
@@ -468,4 +383,4 @@ def test_dicom_images_with_nifti_labels(bundle, shared_data, tmp_path):
         nib.save(image, tmp_path / "data" / "labelsTr" / f"case_{number}.nii.gz")
     more = ("--epochs", "1", "--spacing", "[4,4,4]", "--labels", "['bright']")
     train(bundle, tmp_path / "data", tmp_path / "run", *more)
-    assert len(read_json(tmp_path / "run" / "split.json")["training"]) == 2
+    assert len(read_json(tmp_path / "run" / "docs" / "split.json")["training"]) == 2

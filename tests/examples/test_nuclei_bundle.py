@@ -7,8 +7,8 @@ from monai.bundle import ConfigParser
 from PIL import Image
 
 from tests.conftest import read_json, run_bundle
+from ulite_monai.datasets.inspect import inspect_path
 from ulite_monai.io.images import as_rgb, write_mask, write_probability_pages
-from ulite_monai.io.inspect import inspect_path
 from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
 
 

@@ -125,8 +125,8 @@ def change_field(pydicom, file: Path, random: Random) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_dicom_folders(write_series, tmp_path: Path) -> None:
     pydicom = pytest.importorskip("pydicom", "3.0")
-    from ulite_monai.io.dicom_tree import find_series
-    from ulite_monai.io.dicom_volume import read_series
+    from ulite_monai.io.dicom.tree import find_series
+    from ulite_monai.io.dicom.volume import read_series
 
     values = np.random.default_rng(0).integers(-500, 3000, (9, 8, 6)).astype(np.int16)
     original = write_series(values)

@@ -7,10 +7,10 @@ import pytest
 from monai.data import PILReader
 from PIL import Image
 
+from ulite_monai.datasets.inspect import inspect_path
+from ulite_monai.datasets.preflight import check_items
 from ulite_monai.errors import InputError
 from ulite_monai.io.images import as_rgb, has_deep_colours, open_image, read_rgb, write_mask
-from ulite_monai.io.inspect import inspect_path
-from ulite_monai.io.preflight import check_items
 
 sitk = pytest.importorskip("SimpleITK")
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -35,6 +36,23 @@ def cases(hippocampus):
     """Paths of labelled hippocampus volumes: (image, label), sorted by name."""
     images = sorted((hippocampus / "imagesTr").glob("hippocampus_*.nii.gz"))
     return [(image, hippocampus / "labelsTr" / image.name) for image in images]
+
+
+@pytest.fixture(scope="session")
+def my_run(bundle, cases, tmp_path_factory):
+    """What a training leaves, of other classes and another spacing than the shipped bundle's; it starts from that."""
+    folder = tmp_path_factory.mktemp("trained")
+    for image, label in cases[:3]:
+        for source in (image, label):
+            (folder / "data" / source.parent.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, folder / "data" / source.parent.name)
+    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--bundle_root", str(bundle)]
+    command += ["--config_file", str(bundle / "configs" / "train.json"), "--dataset_dir", "data"]
+    command += ["--labels", "['head','tail']", "--spacing", "[1.2,1.2,1.2]", "--epochs", "1", "--num_folds", "3"]
+    command += ["--init_weights", str(bundle / "models" / "model.pt"), "--output_dir", "my_run"]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "my_run"
 
 
 def ulite(python, *arguments, cwd, **variables):

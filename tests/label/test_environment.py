@@ -8,7 +8,7 @@ from ulite_monai.label import environment
 
 
 def test_the_readme_the_docs_and_ci_have_the_command_that_the_error_prints():
-    for file in ("README.md", "ulite_monai/label/README.md"):
+    for file in ("README.md", "docs/label.md"):
         assert environment.INSTALL in (ROOT / file).read_text(encoding="utf-8"), file
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     for part in environment.INSTALL.split(" && ")[2:]:

@@ -94,8 +94,11 @@ def test_it_learns_from_labels_and_serves_the_better_weights_at_once(
     done = ulite(label_python, "serve", "--work", "work", "--export", "weak", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     image = held_out[0][0]
-    done = ulite(label_python, "predict", "-i", image, "-o", "mask.nii.gz", "--bundle", "out", cwd=tmp_path)
+    done = ulite(label_python, "predict", "-i", image, "-o", "exported.nii.gz", "--bundle", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    for name, is_split in (("bundle", True), ("versions/0001", False)):  # labels of users may follow another protocol
+        inference = server.work / "model" / "weak" / name / "configs" / "inference.json"
+        assert json.loads(inference.read_text())["straight_boundary"] is is_split
 
 
 def test_a_worse_result_is_not_served_and_says_so(label_python, cases, studies, tmp_path):
@@ -179,9 +182,9 @@ def test_a_kill_in_the_middle_of_a_training_loses_nothing(label_python, cases, s
         mask = server.infer(name_of(cases[3])).content
         assert server.post("/train/hippocampus", json={"max_epochs": 1000}).status_code == 200
         interrupted = server.work / "model" / "hippocampus" / "versions" / "0002"
-        for _ in itertools.takewhile(lambda _: not (interrupted / "model.pt").exists(), range(240)):
+        for _ in itertools.takewhile(lambda _: not (interrupted / "models" / "model.pt").exists(), range(240)):
             time.sleep(0.25)
-        assert (interrupted / "model.pt").exists()
+        assert (interrupted / "models" / "model.pt").exists()
         server.kill(signal.SIGKILL)
     with serving(label_python, tmp_path, studies) as server:
         assert server.get("/info/").json()["datastore"]["label_tags"] == {"final": 3}
@@ -202,9 +205,9 @@ def test_a_training_ends_with_its_server(label_python, cases, studies, tmp_path,
         label(server, cases[:3])
         assert server.post("/train/hippocampus", json={"max_epochs": 1000}).status_code == 200
         version = server.work / "model" / "hippocampus" / "versions" / "0001"
-        for _ in itertools.takewhile(lambda _: not (version / "model.pt").exists(), range(480)):
+        for _ in itertools.takewhile(lambda _: not (version / "models" / "model.pt").exists(), range(480)):
             time.sleep(0.25)
-        assert (version / "model.pt").exists()
+        assert (version / "models" / "model.pt").exists()
         started = psutil.Process(server.process.pid).children(recursive=True)
         assert started
         server.process.send_signal(how)  # to the server alone, as a service manager does
@@ -240,7 +243,7 @@ def test_a_viewer_trains_all_models_asks_whether_one_runs_and_stops_it(label_pyt
         assert answer.status_code == 422
         answer = server.post("/train/", json={"hippocampus": {"max_epochs": 1000, "val_split": 0}})
         assert answer.status_code == 200 and "hippocampus" in answer.json()
-        running = server.work / "model" / "hippocampus" / "versions" / "0001" / "model.pt"
+        running = server.work / "model" / "hippocampus" / "versions" / "0001" / "models" / "model.pt"
         for _ in itertools.takewhile(lambda _: not running.exists(), range(240)):
             time.sleep(0.25)
         assert server.get("/train/?check_if_running=true").json()["status"] == "RUNNING"

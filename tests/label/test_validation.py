@@ -10,7 +10,7 @@ from ulite_monai.prediction.segmenter import Segmentation, Segmenter
 
 
 def test_the_mean_over_cases_and_classes_that_are_there(weights, tmp_path):
-    segmenter = Segmenter("hippocampus", weights, "cpu")
+    segmenter = Segmenter("hippocampus", weights, "cpu", overrides={"straight_boundary": False})
     items, wanted = [], []
     for number in range(2):
         image = np.random.default_rng(number).normal(100, 30, (30, 34, 26)).astype(np.float32)

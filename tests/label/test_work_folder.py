@@ -21,11 +21,23 @@ def listing(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
+def train(model, content):
+    """What a training leaves: a whole bundle, and beside it what is no part of one."""
+    version = shutil.copytree(model.bundle, model.new_version(), dirs_exist_ok=True)
+    (version / "models" / "model.pt").write_bytes(content)
+    (version / "models" / "last.ckpt").write_bytes(b"state")
+    (version / "labels").mkdir()
+    return version
+
+
 def finish(model, content, result=RESULT):
-    version = model.new_version()
-    (version / "model.pt").write_bytes(content)
+    version = train(model, content)
     model.finish(version, result)
     return version
+
+
+def version_in(bundle):
+    return json.loads((bundle / "configs" / "metadata.json").read_text())["version"]
 
 
 def test_the_bundle_is_copied_and_stays_as_it_is(source, tmp_path):
@@ -40,17 +52,19 @@ def test_the_bundle_is_copied_and_stays_as_it_is(source, tmp_path):
 
 def test_the_newest_accepted_version_is_served(source, tmp_path):
     (model,) = prepare_app(tmp_path / "work", [str(source)])
-    own = model.weights()
-    assert model.version == 0
+    own = version_in(source)
+    assert model.version == 0 and model.served == model.bundle
     first = finish(model, b"first")
-    assert model.version == 1 and model.weights() == first / "model.pt"
+    assert model.version == 1 and model.served == first and model.weights() == first / "models" / "model.pt"
     finish(model, b"worse", Result(False, "worse.", 0.7, 0.9, ["a"], ["b"], 2, 1.0))
     assert model.version == 1 and model.weights().read_bytes() == b"first"
-    (model.new_version() / "model.pt").write_bytes(b"interrupted")
+    train(model, b"interrupted")
     assert model.version == 1
     finish(model, b"third")
     assert model.version == 4 and model.weights().read_bytes() == b"third"
-    assert model.weights(1).read_bytes() == b"first" and model.weights(0) == own
+    assert version_in(model.served) == f"{own}+label.4" and version_in(model.bundle) == own
+    (first.parent / "0004" / "result.json").write_text(json.dumps(vars(RESULT) | {"accepted": False}))
+    assert model.version == 1 and version_in(model.served) == f"{own}+label.1"
 
 
 def test_a_restart_goes_on_with_what_is_there(source, tmp_path):
@@ -67,11 +81,13 @@ def test_a_served_model_is_exported_as_a_bundle(source, tmp_path):
     model.export(tmp_path / "out")
     assert (tmp_path / "out" / "models" / "model.pt").read_bytes() == b"first"
     metadata = json.loads((tmp_path / "out" / "configs" / "metadata.json").read_text())
-    own = json.loads((source / "configs" / "metadata.json").read_text())["version"]
-    assert metadata["version"] == f"{own}+label.1" and "better." in metadata["changelog"][metadata["version"]]
-    assert (tmp_path / "out" / "configs" / "train.json").exists() and not (tmp_path / "out" / "versions").exists()
-    for name in ("inference", "evaluate"):  # as the version is served
-        assert json.loads((tmp_path / "out" / "configs" / f"{name}.json").read_text())["straight_boundary"] is False
+    assert metadata["version"] == f"{version_in(source)}+label.1"
+    (change,) = metadata["changelog"].items()
+    assert change[0] == metadata["version"]
+    assert change[1].endswith("labels: 1 train, 1 validate, mean Dice 0.90000, 0.80000 before")
+    left = {path.relative_to(source) for path in source.rglob("*")}
+    assert {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*")} <= left
+    assert (tmp_path / "out" / "configs" / "train.json").exists()
     with pytest.raises(InputError, match="exists and wasn't touched"):
         model.export(tmp_path / "out")
     assert not list(tmp_path.glob(".partial*"))
@@ -87,6 +103,28 @@ def test_what_cannot_be_served_is_named(source, tmp_path):
     (source / "configs" / "metadata.json").unlink()
     with pytest.raises(InputError, match=r"has no configs/metadata\.json"):
         prepare_app(tmp_path / "new", [str(source)])
+
+
+def test_a_bundle_of_several_files_an_image_is_refused(source, tmp_path):
+    file = source / "configs" / "metadata.json"
+    metadata = json.loads(file.read_text())
+    metadata["network_data_format"]["inputs"]["image"]["num_channels"] = 2
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(InputError, match="mine: takes volumes of 2 channels, a file each"):
+        prepare_app(tmp_path / "work", [str(source)])
+    assert prepare_app(tmp_path / "work", ["nuclei"])  # its channels are of one file
+
+
+def test_a_bundle_that_was_trained_again_is_not_served_in_silence(source, tmp_path, caplog):
+    (model,) = prepare_app(tmp_path / "work", [str(source)])
+    former = model.weights().read_bytes()
+    prepare_app(tmp_path / "work", [str(source)])
+    assert not caplog.messages
+    (source / "models" / "model.pt").write_bytes(b"trained again")
+    prepare_app(tmp_path / "work", [str(source)])
+    (warning,) = caplog.messages
+    assert "mine has changed since it was copied" in warning and "--work" in warning
+    assert model.weights().read_bytes() == former
 
 
 def test_a_model_without_weights_says_so(tmp_path):

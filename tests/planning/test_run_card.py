@@ -1,5 +1,7 @@
 """The metadata and the card of a run: what is known of it, nothing of the bundle that it ran from."""
 
+import math
+
 import pytest
 
 from tests.conftest import read_json
@@ -50,7 +52,9 @@ def test_codes_stay_where_the_classes_do(source, labels, kept):
 
 
 def test_the_card_says_what_is_known(metadata):
-    whole = with_figures(metadata, "2 validation cases, which chose epoch 5", {"a": 0.81234, "left b": 0.7})
+    whole = with_figures(
+        metadata, "2 validation cases, which chose epoch 5", {"a": 0.81234, "left b": 0.7, "in no case": math.nan}
+    )
     assert "eval_metrics" not in metadata
     card = run_card(whole, TRAIN, COMMAND, has_curve=True)
     for text in (
@@ -61,7 +65,7 @@ def test_the_card_says_what_is_known(metadata):
         "8 epochs of batches of 2, patches of 24x24x16, seed 0, fold 1 of 3",
         "python -m monai.bundle run training --labels '['\"'\"'a'\"'\"','\"'\"'left b'\"'\"']'",
         "2 validation cases, which chose epoch 5",
-        "| a | 0.8123 |\n| left_b | 0.7 |",
+        "| a | 0.8123 |\n| left_b | 0.7 |\n\n",
         "`curve.csv`",
         "For research use only",
         "torch 2.",

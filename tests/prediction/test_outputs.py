@@ -12,8 +12,8 @@ from PIL import Image
 from tests.conftest import write_volume
 from tests.io.conftest import make_slice
 from tests.prediction.conftest import SHAPE, statuses, volume
+from ulite_monai.datasets.cases import Case
 from ulite_monai.errors import InputError
-from ulite_monai.io.cases import Case
 from ulite_monai.prediction import PredictOptions, predict_cases
 from ulite_monai.prediction.predict_cases import _plan
 
@@ -139,7 +139,7 @@ def test_a_seg_that_cant_be_written_leaves_no_nifti(segmenter, tmp_path, monkeyp
     def fail(*arguments):
         raise InputError("series7: no DICOM SEG can refer to it")
 
-    monkeypatch.setattr("ulite_monai.io.dicom_seg.write_dicom_seg", fail)
+    monkeypatch.setattr("ulite_monai.io.dicom.seg.write_dicom_seg", fail)
     options = PredictOptions(format="both", preview=True)
     (result,) = predict_cases(series(tmp_path / "in"), tmp_path / "out", segmenter, options)
     assert (result.status, result.outputs) == ("failed", []) and "no DICOM SEG" in result.message
@@ -155,7 +155,7 @@ def test_the_bundles_run_leaves_no_nifti_without_its_seg(run_inference, tmp_path
     def fail(*arguments):
         raise InputError("series7: no DICOM SEG can refer to it")
 
-    monkeypatch.setattr("ulite_monai.io.dicom_seg.write_dicom_seg", fail)
+    monkeypatch.setattr("ulite_monai.io.dicom.seg.write_dicom_seg", fail)
     with pytest.raises(InputError, match="no DICOM SEG can refer to it"):
         run_inference(series(tmp_path / "in"), tmp_path / "out", format="both")
     assert sorted(contents(tmp_path / "out")) == ["predictions.json"]

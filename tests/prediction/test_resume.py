@@ -9,7 +9,7 @@ import torch
 
 from tests.conftest import expected_mask, write_volume
 from tests.prediction.conftest import FREE, SHAPE, statuses, volume
-from ulite_monai.io.cases import Case
+from ulite_monai.datasets.cases import Case
 from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
 from ulite_monai.prediction.case_report import input_state
 

@@ -121,6 +121,17 @@ def test_a_run_replaces_no_other_unless_told(tmp_path):
     Run(tmp_path / "new", 2).checkpoints.start(resume=False, overwrite=False)
 
 
+def test_in_place_the_weights_stay_until_an_epoch_has_others(tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"the bundle's")
+    for _ in range(2):
+        before = (tmp_path / "model.pt").read_bytes()
+        run = Run(tmp_path, 1)
+        run.checkpoints.start(resume=False, overwrite=True, in_place=True)
+        assert (tmp_path / "model.pt").read_bytes() == before == (tmp_path / "model.old.pt").read_bytes()
+        run.run()
+        assert (tmp_path / "model.pt").read_bytes() != before
+
+
 def test_a_validation_without_any_label_is_none(tmp_path):
     run = Run(tmp_path, 6, dice=[math.nan] * 6, patience=2).run()
     assert run.trainer.state.epoch == 6 and run.checkpoints.best_epoch == 0

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from ulite_monai.engines.process import trains_faster_in_half
 from ulite_monai.networks import ULite
-from ulite_monai.runtime.process import trains_faster_in_half
 from ulite_monai.training import MixedPrecisionInferer
 
 

@@ -35,7 +35,7 @@ def test_channels_are_stacked_and_must_share_a_grid(tmp_path):
 
 
 def test_a_dicom_series_of_many_is_named_by_its_id(tmp_path):
-    from ulite_monai.io.cases import find_cases
+    from ulite_monai.datasets.cases import find_cases
 
     pytest.importorskip("highdicom", reason="the dicom extra isn't installed")
     for number in (1, 2):

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from monai.inferers import SlidingWindowInfererAdapt
 
+from ulite_monai.engines.memory import bytes_per_voxel, free_memory
 from ulite_monai.errors import InputError
-from ulite_monai.runtime.memory import bytes_per_voxel, free_memory
 
 __all__ = ["VolumeInferer"]
 
@@ -37,7 +37,7 @@ class VolumeInferer(SlidingWindowInfererAdapt):
         grow_windows: whether windows may be larger than `roi_size`, up to the whole image. False for a network that
             was trained on patches of about `roi_size` cut from larger images: where its field of view is wider than
             those, it hasn't learnt what the context says, and its masks may get worse with more of it.
-        max_memory: bytes that the network's activations may take, as `ulite_monai.runtime.memory.bytes_per_voxel`
+        max_memory: bytes that the network's activations may take, as `ulite_monai.engines.memory.bytes_per_voxel`
             estimates them; None for 2 GiB on a CPU, so that masks don't depend on the machine, and for half of what
             is free on a GPU, rounded down to a power of two, so that they seldom depend on what else it does.
         slice_axis: spatial axis of a volume along which a network of 2D images runs over its slices.

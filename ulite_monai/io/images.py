@@ -18,9 +18,20 @@ from ulite_monai.io.finite import settle_nonfinite
 from ulite_monai.io.itk_image import load_itk
 from ulite_monai.io.output_folder import SOFTWARE
 
-__all__ = ["as_rgb", "has_deep_colours", "open_image", "read_rgb", "write_mask", "write_probability_pages"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "as_rgb",
+    "has_deep_colours",
+    "is_image_file",
+    "open_image",
+    "read_rgb",
+    "write_mask",
+    "write_probability_pages",
+]
 
 logger = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 FILE = "ulite file"  # in the info of an image that is as its file stores it: the file
 TURNED_BACK = {
@@ -32,6 +43,11 @@ TURNED_BACK = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
+
+
+def is_image_file(path: str | Path) -> bool:
+    """Whether a file is a 2D image, by its name; all others are volumes."""
+    return str(path).lower().endswith(IMAGE_SUFFIXES)
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

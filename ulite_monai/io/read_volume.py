@@ -61,8 +61,8 @@ def _read(path: Path, on_nonfinite: NonFinite, resample_tilt: bool) -> Volume:
 
 
 def _read_dicom(path: Path, resample_tilt: bool) -> Volume:
-    from ulite_monai.io.dicom_tree import find_series
-    from ulite_monai.io.dicom_volume import read_series
+    from ulite_monai.io.dicom.tree import find_series
+    from ulite_monai.io.dicom.volume import read_series
 
     series = find_series(path).series
     usable = [one for one in series if one.problem is None or (one.tilt and resample_tilt)]

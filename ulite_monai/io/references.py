@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ulite_monai.errors import InputError
-from ulite_monai.io.dicom_series import DicomSeries
+from ulite_monai.io.dicom.series import DicomSeries
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.volume import Volume
@@ -28,7 +28,7 @@ def read_reference(reference: str, on_nonfinite: NonFinite = "error", resample_t
     series = referred_series(reference)
     if series is None:
         return read_volume(reference, on_nonfinite, resample_tilt)
-    from ulite_monai.io.dicom_volume import read_series
+    from ulite_monai.io.dicom.volume import read_series
 
     return read_series(series, resample_tilt)
 
@@ -50,6 +50,6 @@ def referred_series(reference: str) -> DicomSeries | None:
 
 @lru_cache(maxsize=2)  # one tree serves all its series
 def _series_below(folder: str) -> dict[str, DicomSeries]:
-    from ulite_monai.io.dicom_tree import find_series
+    from ulite_monai.io.dicom.tree import find_series
 
     return {series.id: series for series in find_series(folder).series}

@@ -14,7 +14,7 @@ from ulite_monai.errors import InputError
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
-    from ulite_monai.io.dicom_series import DicomSeries
+    from ulite_monai.io.dicom.series import DicomSeries
 
 __all__ = ["LPS_TO_RAS", "Volume", "require_same_grid", "settle_affine", "shear_of", "spacing_of", "voxel_volume"]
 

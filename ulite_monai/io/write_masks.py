@@ -10,7 +10,7 @@ import numpy as np
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.coding import coded_labels
-from ulite_monai.io.dicom_series import DicomSeries
+from ulite_monai.io.dicom.series import DicomSeries
 from ulite_monai.io.images import write_mask
 from ulite_monai.io.volume import Volume
 from ulite_monai.io.write_nifti import write_label_map
@@ -60,7 +60,7 @@ def require_writable(
         if format == "dicom-seg":
             raise InputError("a DICOM SEG needs a DICOM series; write NIfTI with --format nifti.")
         return
-    from ulite_monai.io.dicom_seg import require_encodable
+    from ulite_monai.io.dicom.seg import require_encodable
 
     require_encodable(series, coded_labels(metadata, labels), *_algorithm(metadata))
 
@@ -95,7 +95,7 @@ def write_masks(
     if "nifti" in paths:
         write_label_map(mask, grid, paths["nifti"])
     if "dicom-seg" in paths:
-        from ulite_monai.io.dicom_seg import write_dicom_seg
+        from ulite_monai.io.dicom.seg import write_dicom_seg
 
         assert series is not None
         coded = coded_labels(metadata, labels)

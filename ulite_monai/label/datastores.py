@@ -24,9 +24,9 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 from pydicom.dataset import Dataset
 
+from ulite_monai.datasets.cases import stem
 from ulite_monai.errors import InputError, reason
 from ulite_monai.io.atomic import atomic_path
-from ulite_monai.io.cases import stem
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.write_nifti import write_label_map
 from ulite_monai.label.private_folder import PrivateFolder

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ulite_monai.errors import InputError
-from ulite_monai.io.cases import IMAGE_SUFFIXES
+from ulite_monai.io.images import IMAGE_SUFFIXES, is_image_file
 from ulite_monai.io.read_volume import ITK_SUFFIXES, NIFTI_SUFFIXES, read_volume
 from ulite_monai.io.volume import Volume
 from ulite_monai.label.grids import on_grid_of, with_values_of
@@ -20,7 +20,7 @@ __all__ = ["is_image", "label_of_image", "label_of_volume", "require_label", "se
 
 def is_image(path: str | Path) -> bool:
     """Whether it is a 2D image, by its name."""
-    return str(path).lower().endswith(IMAGE_SUFFIXES)
+    return is_image_file(path)
 
 
 def segments_of(info: Any) -> Sequence[Mapping[str, Any]]:

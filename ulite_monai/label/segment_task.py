@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
+from ulite_monai.datasets.cases import Case, stem
 from ulite_monai.errors import InputError
-from ulite_monai.io.cases import Case, stem
 from ulite_monai.io.images import write_mask
 from ulite_monai.io.volume import Volume
 from ulite_monai.io.write_nifti import write_label_map
 from ulite_monai.label.work_folder import Model
-from ulite_monai.prediction.read_case import Refused, is_image
+from ulite_monai.prediction.read_case import Refused
 from ulite_monai.prediction.segment_case import segment_case
 from ulite_monai.prediction.segmenter import Segmenter
 
@@ -93,8 +93,8 @@ class BundleSegmentation(InferTask):
             found = segment_case(case, segmenter, bool(request.get("force")), modality=modality)
         except Refused as refusal:
             raise InputError(str(refusal)) from None
-        target = _temporary(".png" if is_image(case) else suffix)
-        if is_image(case):
+        target = _temporary(".png" if case.is_image else suffix)
+        if case.is_image:
             write_mask(found.mask, target, len(segmenter.labels))
         else:
             _write(found.mask, found.grid, target)

@@ -17,8 +17,8 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 from PIL import Image
 
+from ulite_monai.datasets.cases import stem
 from ulite_monai.errors import InputError, reason, tell_input_errors_in_one_line
-from ulite_monai.io.cases import stem
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.write_nifti import write_label_map
 from ulite_monai.label.saved_label import is_image, label_of_image, label_of_volume, segments_of
@@ -179,11 +179,13 @@ class BundleTraining(TrainTask):
             "output_dir": str(folder),
             "ckpt_dir": str(folder / "models"),
             "init_weights": None if start is None else str(start),
-            "train#trainer#max_epochs": options.max_epochs,
+            "epochs": options.max_epochs,
+            "train#trainer#max_epochs": "@epochs",  # a bundle may have a number there
             "train#dataset#data": list(training),
             "validate#dataset#data": list(validation or training),
             "fold": 0 if validation else "all",  # on all cases there is nothing to validate with
             "on_nonfinite": "replace",  # as inference does
+            "run_bundle#ranges": self.model.metadata.get("input_ranges"),  # a few labels don't narrow what is served
         }
         if self.device != "auto":
             overrides["device"] = self.device

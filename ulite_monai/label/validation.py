@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ulite_monai.io.cases import IMAGE_SUFFIXES
+from ulite_monai.io.images import is_image_file
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.prediction.segmenter import Segmenter
 from ulite_monai.reports.metrics import overlaps
@@ -38,7 +37,7 @@ def mean_dice(segmenter: Segmenter, items: Sequence[Mapping[str, Any]]) -> float
 
 
 def _label(path: str, classes: int) -> np.ndarray:
-    if Path(path).name.lower().endswith(IMAGE_SUFFIXES):
+    if is_image_file(path):
         with Image.open(path) as image:
             array = np.asarray(image).T
         return array > 0 if classes == 1 else array  # masks of one class may number its objects

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +18,8 @@ from ulite_monai.io.atomic import atomic_folder, atomic_path
 
 __all__ = ["Model", "Result", "models_in", "prepare_app"]
 
+logger = logging.getLogger(__name__)
+
 MAIN = """# The app that MONAI Label starts; all of it is in the package.
 from ulite_monai.label.app import UliteApp  # noqa: F401
 """
@@ -24,6 +27,7 @@ from ulite_monai.label.app import UliteApp  # noqa: F401
 IGNORED = shutil.ignore_patterns(
     *("runs", "masks", "versions", "__pycache__", ".*", "labels", "tensorboard", "result.json", "*.ckpt", "*.old.pt")
 )
+MADE_BY_TRAINING = ("configs/inference.json", "models/model.pt")
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,14 @@ class Result:
     validation: list[str]
     epochs: int
     seconds: float
+
+    @property
+    def summary(self) -> str:
+        """The training without the names of cases, which the verdict may hold."""
+        dice = "" if self.dice is None else f", mean Dice {self.dice:.5f}"
+        before = "" if self.dice_before is None else f", {self.dice_before:.5f} before"
+        count = f"{len(self.training)} train, {len(self.validation)} validate"
+        return f"trained in MONAI Label on corrected labels: {count}{dice}{before}"
 
 
 class Model:
@@ -130,7 +142,13 @@ class Model:
             number += 1
 
     def finish(self, folder: Path, result: Result) -> None:
-        """Write down what the training in `folder` came to; from then on the version counts."""
+        """Write down what the training in `folder` came to, in its metadata too; from then on the version counts."""
+        metadata = folder / "configs" / "metadata.json"
+        content = json.loads(metadata.read_text(encoding="utf-8"))
+        content["version"] = f"{content['version']}+label.{int(folder.name)}"
+        content["changelog"] = {content["version"]: result.summary}
+        with atomic_path(metadata) as path:
+            path.write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
         with atomic_path(folder / "result.json") as path:
             path.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
 
@@ -177,6 +195,7 @@ def _copied(app: Path, bundle: str) -> Model:
     for file in ("inference.json", "metadata.json"):
         if not (source / "configs" / file).is_file():
             raise InputError(f"{source}: has no configs/{file}, so it can't be served.")
+    _require_one_file(source)
     model = Model(app / "model" / (bundle if bundle in BUNDLES else source.name))
     origin = model.folder / "origin.txt"
     if not model.bundle.is_dir():
@@ -189,4 +208,23 @@ def _copied(app: Path, bundle: str) -> Model:
             f"{source}: {app} already has a model {model.name}, copied from {origin.read_text().strip()}; rename the "
             "bundle's folder or give another --work."
         )
+    elif any(_content(source / name) != _content(model.bundle / name) for name in MADE_BY_TRAINING):
+        logger.warning(
+            "warning: %s has changed since it was copied to %s, and what is served comes from the copy; give another "
+            "--work to serve it as it is now.",
+            *(source, model.bundle),
+        )
     return model
+
+
+def _require_one_file(source: Path) -> None:
+    metadata = json.loads((source / "configs" / "metadata.json").read_text(encoding="utf-8-sig"))
+    image = metadata["network_data_format"]["inputs"]["image"]
+    if len(image["spatial_shape"]) == 3 and image["num_channels"] > 1:
+        raise InputError(
+            f"{source}: takes volumes of {image['num_channels']} channels, a file each; MONAI Label sends one file."
+        )
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None

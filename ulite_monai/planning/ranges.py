@@ -8,8 +8,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from ulite_monai.io.cases import first_image
-from ulite_monai.io.dicom_series import DicomSeries
+from ulite_monai.datasets.cases import first_image
+from ulite_monai.io.dicom.series import DicomSeries
 from ulite_monai.io.nifti import read_nifti_grid
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import spacing_of

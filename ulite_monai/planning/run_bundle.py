@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ulite_monai.datasets.labelled import case_digest, case_names
+from ulite_monai.engines.running_config import running_parser
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.planning.json_text import write_json
@@ -18,9 +20,7 @@ from ulite_monai.planning.ranges import training_ranges
 from ulite_monai.planning.run_card import run_card
 from ulite_monai.planning.run_configs import differing, load_configs, plain, run_configs
 from ulite_monai.planning.run_metadata import run_metadata, with_figures
-from ulite_monai.runtime.running_config import running_parser
 from ulite_monai.training.checkpoints import LAST, CheckpointHandler
-from ulite_monai.training.data import case_digest, case_names
 from ulite_monai.training.distributed import is_first
 
 __all__ = ["RunBundle"]
@@ -44,6 +44,7 @@ class RunBundle:
         bundle_root: the bundle that the training runs from.
         training: data list of the training part.
         validation: data list of the validation part.
+        ranges: of the volumes that it is for; None for those of the training part, see `training_ranges`.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class RunBundle:
         bundle_root: str | Path,
         training: Sequence[Mapping[str, Any]],
         validation: Sequence[Mapping[str, Any]],
+        ranges: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.is_whole = Path(ckpt_dir) == self.folder / "models"
         self.source = Path(bundle_root)
         self.training = training
         self.validation = validation
+        self.ranges = ranges
         self.labels: list[str] = []
 
     @property
@@ -124,7 +127,9 @@ class RunBundle:
         source = configs["metadata.json"]
         volumes = len(source["network_data_format"]["inputs"]["image"]["spatial_shape"]) == 3
         cases = case_digest(self.training, self.validation)
-        ranges = training_ranges(self.training) if volumes else {}
+        ranges = self.ranges
+        if ranges is None:
+            ranges = training_ranges(self.training) if volumes else {}
         metadata = run_metadata(source, self.labels, channels, cases, ranges)
         for name, content in {**configs, "metadata.json": metadata}.items():
             if name in COPIED:

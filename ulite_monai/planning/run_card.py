@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ulite_monai.runtime.versions import versions
+from ulite_monai.engines.versions import versions
 
 __all__ = ["run_card"]
 

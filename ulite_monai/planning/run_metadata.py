@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ulite_monai import __version__
-from ulite_monai.runtime.versions import versions
+from ulite_monai.engines.versions import versions
 
 __all__ = ["run_metadata", "with_figures"]
 
@@ -64,7 +64,7 @@ def with_figures(metadata: Mapping[str, Any], of: str, dice: Mapping[str, float]
     Args:
         metadata: of a run's bundle.
         of: what was validated, in words.
-        dice: mean Dice of each class by its name.
+        dice: mean Dice of each class by its name; NaN, which a class has that was in no case, is left out.
     """
-    figures = {f"dice_{name.replace(' ', '_')}": round(value, 4) for name, value in dice.items()}
+    figures = {f"dice_{name.replace(' ', '_')}": round(value, 4) for name, value in dice.items() if value == value}
     return {**metadata, "eval_metrics": {"of": of, **figures}}

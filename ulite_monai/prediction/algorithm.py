@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ulite_monai.runtime.weights import weights_sha256
+from ulite_monai.engines.weights import weights_sha256
 
 __all__ = ["algorithm", "is_own"]
 

@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from ulite_monai.datasets.cases import case_items, find_cases
 from ulite_monai.errors import InputError
-from ulite_monai.io.cases import case_items, find_cases
 from ulite_monai.prediction.options import CaseResult, PredictOptions
 from ulite_monai.prediction.predict_cases import predict_cases
 from ulite_monai.prediction.segmenter import Segmenter

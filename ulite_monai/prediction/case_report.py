@@ -11,13 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ulite_monai.datasets.cases import Case
+from ulite_monai.engines.versions import versions
 from ulite_monai.errors import InputError
-from ulite_monai.io.cases import Case
 from ulite_monai.io.output_folder import OutputFolder
 from ulite_monai.prediction.options import CaseResult
 from ulite_monai.prediction.segmenter import Segmenter
 from ulite_monai.reports.volumes import LabelVolume
-from ulite_monai.runtime.versions import versions
 
 __all__ = ["CaseReport", "former_results", "input_state", "source_of"]
 

@@ -9,8 +9,8 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 
 from ulite_monai.bundles import find_bundle
+from ulite_monai.engines.command_line import require_ids
 from ulite_monai.errors import InputError
-from ulite_monai.runtime.command_line import require_ids
 
 __all__ = ["evaluate_bundle"]
 

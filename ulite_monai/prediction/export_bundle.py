@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ulite_monai.engines.export import ExportReport, export_network
 from ulite_monai.errors import InputError
 from ulite_monai.networks.ensemble import is_ulite, members_of
 from ulite_monai.prediction.segmenter import Segmenter
-from ulite_monai.runtime.export import ExportReport, export_network
 
 __all__ = ["export_bundle"]
 

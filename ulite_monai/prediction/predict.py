@@ -10,10 +10,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from ulite_monai.datasets.cases import Case, find_cases
 from ulite_monai.errors import InputError, reason
-from ulite_monai.io.cases import Case, find_cases
 from ulite_monai.io.write_nifti import label_image
-from ulite_monai.prediction.read_case import Refused, is_image
+from ulite_monai.prediction.read_case import Refused
 from ulite_monai.prediction.segment_case import segment_case
 from ulite_monai.prediction.segmenter import Segmenter
 
@@ -52,7 +52,7 @@ def predict(
         if len(cases) != 1:
             raise InputError(f"{source}: holds {len(cases)} volumes that can be read, predict() takes one.")
         try:
-            if is_image(cases[0]) and not segmenter.takes_volumes:
+            if cases[0].is_image and not segmenter.takes_volumes:
                 raise Refused("predict() segments volumes; for 2D images there is predict_cases().")
             found = segment_case(cases[0], segmenter, force)
         except Refused as refusal:

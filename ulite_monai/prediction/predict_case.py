@@ -9,16 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ulite_monai.datasets.cases import Case
 from ulite_monai.errors import InputError, reason
 from ulite_monai.io.atomic import OutputLost
-from ulite_monai.io.cases import Case
 from ulite_monai.io.images import read_rgb, write_probability_pages
 from ulite_monai.io.output_folder import OutputFolder
 from ulite_monai.io.write_masks import mask_paths, require_writable, write_masks
 from ulite_monai.io.write_nifti import write_probabilities
 from ulite_monai.prediction.case_report import input_state, source_of
 from ulite_monai.prediction.options import CaseResult, PredictOptions
-from ulite_monai.prediction.read_case import Refused, is_image, require_fitting
+from ulite_monai.prediction.read_case import Refused, require_fitting
 from ulite_monai.prediction.segment_case import SegmentedCase, segment_case
 from ulite_monai.prediction.segmenter import Segmenter
 from ulite_monai.reports.preview import write_preview
@@ -80,14 +80,14 @@ def output_paths(case: Case, folder: Path, mask_name: str | None, options: Predi
     Raises:
         InputError: When the given name doesn't fit the kind of mask.
     """
-    paths = mask_paths(folder / case.id, options.format, is_image(case), case.series)
+    paths = mask_paths(folder / case.id, options.format, case.is_image, case.series)
     if mask_name is not None and paths:
         paths[next(iter(paths))] = folder / mask_name
     for kind, path in paths.items():
         if not path.name.lower().endswith(SUFFIXES[kind]):
             raise InputError(f"{path}: a mask of this kind is written as {' or '.join(SUFFIXES[kind])}.")
     if options.probabilities:
-        paths["probabilities"] = folder / f"{case.id}_probabilities{'.tif' if is_image(case) else '.nii.gz'}"
+        paths["probabilities"] = folder / f"{case.id}_probabilities{'.tif' if case.is_image else '.nii.gz'}"
     if options.preview:
         paths["preview"] = folder / f"{case.id}_preview.png"
     return paths
@@ -107,7 +107,7 @@ def _require_possible(
     outputs.require_free(paths.values())
     require_fitting(case, segmenter.takes_volumes, segmenter.channels)
     try:
-        require_writable(options.format, is_image(case), case.series, segmenter.labels, _made_by(segmenter))
+        require_writable(options.format, case.is_image, case.series, segmenter.labels, _made_by(segmenter))
     except InputError as error:
         raise Refused(str(error)) from None
 
@@ -127,7 +127,7 @@ def _segment(
     result: CaseResult,
 ) -> None:
     found = segment_case(case, segmenter, options.force, options.resample_tilt, "probabilities" in paths)
-    affine, values = (None, None) if is_image(case) else (found.grid.affine, found.grid.array)
+    affine, values = (None, None) if case.is_image else (found.grid.affine, found.grid.array)
     result.inference = found.inference
     result.warnings += found.warnings
     result.volumes = label_volumes(found.mask, affine, segmenter.labels, values)
@@ -143,10 +143,10 @@ def _write_more(case: Case, found: SegmentedCase, paths: Mapping[str, Path], seg
     """The probabilities and the preview, if they are wanted."""
     if "probabilities" in paths:
         assert found.probabilities is not None
-        if is_image(case):
+        if case.is_image:
             write_probability_pages(found.probabilities, paths["probabilities"])
         else:
             write_probabilities(found.probabilities, found.grid, paths["probabilities"])
     if "preview" in paths:
-        array = read_rgb(case.image[0]) if is_image(case) else found.grid.array
+        array = read_rgb(case.image[0]) if case.is_image else found.grid.array
         write_preview(array, found.mask, found.grid.affine, segmenter.labels, paths["preview"], case.id)

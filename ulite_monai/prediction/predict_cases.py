@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ulite_monai.datasets.cases import Case, find_cases
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import OutputLost, remove_leftovers
-from ulite_monai.io.cases import Case, find_cases
 from ulite_monai.io.output_folder import RECORD, OutputFolder, require_apart
 from ulite_monai.io.read_volume import load_readers
 from ulite_monai.prediction.case_report import CaseReport, former_results, source_of

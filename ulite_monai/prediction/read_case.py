@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ulite_monai.io.cases import IMAGE_SUFFIXES, Case
-from ulite_monai.io.dicom_series import DicomSeries
+from ulite_monai.datasets.cases import Case
+from ulite_monai.io.dicom.series import DicomSeries
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import Volume
 from ulite_monai.prediction.ranges import outside_ranges
 
-__all__ = ["Refused", "is_image", "read_case", "require_fitting"]
+__all__ = ["Refused", "read_case", "require_fitting"]
 
 
 class Refused(Exception):
     """A case that could be read and isn't segmented all the same; the message says why."""
-
-
-def is_image(case: Case) -> bool:
-    """Whether the case is a 2D image, not a volume."""
-    return case.series is None and case.image[0].name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def require_fitting(case: Case, takes_volumes: bool, channels: int) -> None:
@@ -37,7 +32,7 @@ def require_fitting(case: Case, takes_volumes: bool, channels: int) -> None:
         Refused: With the reason.
     """
     kinds = {False: "a 2D image", True: "a volume"}
-    is_volume = not is_image(case)
+    is_volume = not case.is_image
     if is_volume != takes_volumes:
         raise Refused(f"it is {kinds[is_volume]}, and this bundle segments {kinds[takes_volumes]}.")
     if is_volume and len(case.image) != channels:
@@ -76,7 +71,7 @@ def read_case(
     else:
         if series.problem is not None and not (series.tilt and resample_tilt):
             raise Refused(series.problem)
-        from ulite_monai.io.dicom_volume import read_series
+        from ulite_monai.io.dicom.volume import read_series
 
         volume, modality = read_series(series, resample_tilt), series.modality
     outside = None if force else outside_ranges(volume.array.shape, volume.affine, modality, metadata)

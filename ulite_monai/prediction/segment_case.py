@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ulite_monai.datasets.cases import Case
 from ulite_monai.errors import InputError
-from ulite_monai.io.cases import Case
 from ulite_monai.io.images import open_image
 from ulite_monai.io.volume import Volume
-from ulite_monai.prediction.read_case import is_image, read_case, require_fitting
+from ulite_monai.prediction.read_case import read_case, require_fitting
 from ulite_monai.prediction.segmenter import Segmentation, Segmenter
 
 __all__ = ["SegmentedCase", "segment_case"]
@@ -60,13 +60,13 @@ def segment_case(
     """
     require_fitting(case, segmenter.takes_volumes, segmenter.channels)
     item = case.item()
-    if is_image(case):
+    if case.is_image:
         open_image(case.image[0])  # the bundle's reader says less of what it can't read
     else:
         tilted = resample_tilt or segmenter.resamples_tilt
         item["image"] = read_case(case, segmenter.metadata, force, tilted, segmenter.on_nonfinite, modality)
     found = segmenter(item, with_probabilities)
-    grid = _grid_of_image(found) if is_image(case) else item["image"][0]
+    grid = _grid_of_image(found) if case.is_image else item["image"][0]
     if found.mask.shape != grid.array.shape:
         raise InputError(f"the mask of shape {found.mask.shape} isn't on the input's grid {grid.array.shape}.")
     warnings = [line for line in str(found.meta.get("warnings", "")).splitlines() if line]

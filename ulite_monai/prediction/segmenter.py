@@ -19,14 +19,14 @@ from monai.transforms import AsDiscreted, Compose, SaveImaged
 from torch import nn
 
 from ulite_monai.bundles import find_bundles
+from ulite_monai.engines.process import choose_device, is_true
+from ulite_monai.engines.quiet import silence_noise
+from ulite_monai.engines.running_config import running_parser
+from ulite_monai.engines.weights import checkpoint_files, load_network, weights_sha256
 from ulite_monai.errors import InputError, input_error, reason
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.write_nifti import smallest_label_dtype
 from ulite_monai.prediction.algorithm import algorithm, is_own
-from ulite_monai.runtime.process import choose_device, is_true
-from ulite_monai.runtime.quiet import silence_noise
-from ulite_monai.runtime.running_config import running_parser
-from ulite_monai.runtime.weights import checkpoint_files, load_network, weights_sha256
 from ulite_monai.transforms import LabelsOnInputGridd, LoadVolumed
 
 __all__ = ["Segmentation", "Segmenter"]
@@ -169,7 +169,7 @@ class Segmenter:
 
     @functools.cached_property
     def weights_sha256(self) -> str:
-        """Of the weights; see `ulite_monai.runtime.weights.weights_sha256`."""
+        """Of the weights; see `ulite_monai.engines.weights.weights_sha256`."""
         return weights_sha256(self.ckpts)
 
     @property

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ulite_monai.io.cases import IMAGE_SUFFIXES
-from ulite_monai.io.images import read_rgb
+from ulite_monai.io.images import is_image_file, read_rgb
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.write_nifti import smallest_label_dtype
 from ulite_monai.reports.metrics import LabelMetrics
@@ -67,7 +66,7 @@ class WorstCases:
 
 def _read(name: str) -> tuple[np.ndarray, np.ndarray]:
     """The untouched image, on the grid of its masks, and its affine."""
-    if name.lower().endswith(IMAGE_SUFFIXES):
+    if is_image_file(name):
         return read_rgb(name), np.eye(4)
     # A tilted series has a mask to draw only where it was resampled for the network, too.
     volume = read_reference(name, on_nonfinite="replace", resample_tilt=True)

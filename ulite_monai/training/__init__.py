@@ -1,8 +1,6 @@
 """What a bundle's training needs beyond MONAI's engines: checked data, folds, exact resumption, a record of the run."""
 
-from ulite_monai.training.averaging import AveragedWeights
-from ulite_monai.training.checkpoints import CheckpointHandler
-from ulite_monai.training.data import (
+from ulite_monai.datasets.labelled import (
     class_names,
     flips_beside_sides,
     labelled_items,
@@ -11,6 +9,8 @@ from ulite_monai.training.data import (
     require_usable,
     split,
 )
+from ulite_monai.training.averaging import AveragedWeights
+from ulite_monai.training.checkpoints import CheckpointHandler
 from ulite_monai.training.mixed_precision import MixedPrecisionInferer
 from ulite_monai.training.progress import OnFirstRank, PrintEpochs, shared_handler
 from ulite_monai.training.reproducibility import SeedEachEpoch, StopAtNonFiniteLoss

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -134,7 +135,7 @@ class CheckpointHandler:
             "computed_by": self.computed_by,
         }
 
-    def start(self, resume: bool, overwrite: bool) -> None:
+    def start(self, resume: bool, overwrite: bool, in_place: bool = False) -> None:
         """Before the trainer runs: resume, or see that no other run's checkpoints are lost, or taken for this one's.
 
         Those that are to be replaced become `model.old.pt` and `last.old.ckpt` at once: the bundle's
@@ -143,6 +144,7 @@ class CheckpointHandler:
         Args:
             resume: whether to go on from `last.ckpt`.
             overwrite: whether a new run may replace the checkpoints of another.
+            in_place: whether the configurations stay as they are; the weights then stay until an epoch has others.
 
         Raises:
             InputError: When the folder holds another run, or when it can't be resumed; see `resume`.
@@ -154,10 +156,11 @@ class CheckpointHandler:
                 f"{self.folder}: holds a training already; go on with it by --resume True, replace it by "
                 "--overwrite True, or give another --output_dir."
             )
-        elif is_first() and (self.folder / LAST).exists():
+        elif is_first() and (in_place or (self.folder / LAST).exists()):
+            put_aside = shutil.copyfile if in_place else os.replace
             for file in (self.folder / BEST, self.folder / LAST):
                 if file.exists():
-                    file.replace(file.with_suffix(f".old{file.suffix}"))
+                    put_aside(file, file.with_suffix(f".old{file.suffix}"))
 
     def advice(self) -> str:
         """How to go on with a training that was interrupted, in a clause."""

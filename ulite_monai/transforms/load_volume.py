@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import LoadImaged
 
-from ulite_monai.io.dicom_series import DicomSeries
+from ulite_monai.io.dicom.series import DicomSeries
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.nifti_header import geometry_of
 from ulite_monai.io.references import read_reference

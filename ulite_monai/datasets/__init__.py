@@ -1,0 +1,1 @@
+"""Many cases: finding, naming, checking and splitting them."""

@@ -1,0 +1,363 @@
+"""Cases: what there is to train on or to segment, found in the layouts that people have."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ulite_monai.errors import InputError
+from ulite_monai.io.files_below import files_below, is_file_or_broken_link
+from ulite_monai.io.images import IMAGE_SUFFIXES, is_image_file
+from ulite_monai.io.output_folder import JOURNAL, RECORD, written_below
+
+if TYPE_CHECKING:
+    from ulite_monai.io.dicom.series import DicomSeries
+
+__all__ = ["Case", "case_items", "find_cases", "find_labelled_cases", "first_image", "stem"]
+
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd")
+SUFFIXES = VOLUME_SUFFIXES + IMAGE_SUFFIXES
+LAYOUT_FOLDERS = ("imagesTs", "imagesTr")
+PAIRS = (("imagesTr", "labelsTr"), ("images", "masks"))
+HEADERS = (".hdr", ".hdr.gz", ".mhd", ".nhdr")  # whose voxels may lie in another file
+TEXT_HEADERS = (".mhd", ".nhdr")
+LONGEST_HEADER = 1 << 20  # characters; one with thousands of slices' names is shorter
+ILLEGAL = re.compile(r'[<>:"|?*\\\x00-\x1f]')  # in file names, on one system or another
+
+
+@dataclass(frozen=True)
+class Case:
+    """One volume or image to segment, or to train on.
+
+    Attributes:
+        id: what the outputs are named by; never anything of the patient.
+        image: the file of each channel, or the folder (or file) that holds a DICOM series.
+        label: the label's file, where there is one.
+        series: the DICOM series below `image`, usable or not (see its `problem`); None for files.
+    """
+
+    id: str
+    image: tuple[Path, ...]
+    label: Path | None = None
+    series: DicomSeries | None = None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is a 2D image, not a volume."""
+        return self.series is None and is_image_file(self.image[0])
+
+    def item(self) -> dict[str, Any]:
+        """The case as MONAI's transforms take it: `image` (a path, or one per channel), `label`, `case_id`.
+
+        A DICOM series is written `<folder>#<series id>`, which `LoadVolumed` understands.
+        """
+        paths = [str(p) if self.series is None else f"{p}#{self.series.id}" for p in self.image]
+        item: dict[str, Any] = {"image": paths[0] if len(paths) == 1 else paths, "case_id": self.id}
+        if self.label is not None:
+            item["label"] = str(self.label)
+        return item
+
+    def files(self) -> Iterator[Path]:
+        """All that is read of the image: a DICOM series' files, and the voxels' files beside a header (`.mhd`)."""
+        if self.series is not None:
+            yield from self.series.files
+            return
+        for path in self.image:
+            if path.is_dir():
+                yield from files_below(path)
+            elif path.name.lower().endswith(HEADERS):
+                pair = path.parent.glob(f"{glob.escape(stem(path))}.*")
+                yield from sorted({*pair, *_named_in(path)} if path.name.lower().endswith(TEXT_HEADERS) else pair)
+            else:
+                yield path
+
+
+def case_items(cases: Iterable[Case]) -> list[dict[str, Any]]:
+    """The cases as a MONAI data list."""
+    return [case.item() for case in cases]
+
+
+def first_image(item: Mapping[str, Any]) -> str:
+    """The image of an entry of a data list, or its first channel."""
+    image = item["image"]
+    return str(image[0] if isinstance(image, list | tuple) else image)
+
+
+def stem(path: Path) -> str:
+    """The name of a file without its suffix (`.nii.gz` is one suffix), or the name of a folder."""
+    lower = path.name.lower()
+    for suffix in (*SUFFIXES, ".img.gz", ".img"):
+        if lower.endswith(suffix):
+            return path.name[: -len(suffix)]
+    return path.name
+
+
+def _named_in(header: Path) -> Iterator[Path]:
+    """The files that a MetaImage or NRRD header names, each by its name or all by a pattern such as `slice%03d.raw`."""
+    with header.open(encoding="latin-1") as file:
+        lines = file.read(LONGEST_HEADER).splitlines()
+    for line in lines:
+        name = re.split(r"=|:", line, maxsplit=1)[-1].strip()
+        pattern = re.sub(r"%\d*d", "*", glob.escape(name.split()[0] if "%" in name else name))
+        yield from map(Path, glob.glob(os.path.join(glob.escape(str(header.parent)), pattern)) if name else ())
+
+
+def find_cases(path: str | Path, channels: int = 1) -> list[Case]:
+    """The cases to segment at `path`.
+
+    What this program wrote is no input, wherever it lies in a folder; a file or folder that can't be read is a case,
+    so that whoever reads it says so.
+
+    Args:
+        path: a volume or image file; a data list (JSON: Decathlon's `dataset.json`, or a list or `testing` /
+            `validation` / `training` lists of `{"image": ...}`); a folder in Decathlon's or nnU-Net's layout (its
+            `imagesTs`, else `imagesTr`), or with `images` beside `masks`; a folder of files, searched recursively,
+            through links too; a DICOM file, or a folder with any number of DICOM series in any arrangement.
+        channels: of the network that is to segment them. Where it takes several, files named `_0000`, `_0001`, ... are
+            the channels of a case in any folder, else in `imagesTr` and `imagesTs` alone.
+
+    Returns:
+        Cases ordered by id.
+
+    Raises:
+        InputError: When nothing is there, or when two inputs would write the same output.
+    """
+    root = Path(path).expanduser()
+    if not root.exists():
+        raise InputError(f"{root}: no such file or folder.")
+    if root.suffix == ".json" and root.is_file():
+        cases = _from_datalist(root)
+    elif root.is_file() and _is_readable(root):
+        cases = [_from_file(root)]
+    else:
+        # Labels are no inputs, but for a folder of our own masks, which are passed over one by one.
+        pairs = (image for image, label in PAIRS if (root / label).is_dir() and not written_below([root / label]))
+        root = next((root / name for name in (*LAYOUT_FOLDERS, *pairs) if (root / name).is_dir()), root)
+        below = _inputs_below(root) if root.is_dir() else []
+        cases = [*_from_files(root, below, everywhere=channels > 1), *_from_unreadable(root, below), *_from_dicom(root)]
+    if not cases:
+        ours = " but what this program wrote, which is no input" if root.is_dir() and written_below([root]) else ""
+        readable = f"{', '.join(SUFFIXES)}, DICOM"
+        raise InputError(f"{root}: holds no volume or image that can be read ({readable}){ours}{_passed_over(root)}.")
+    return _unique(cases)
+
+
+def find_labelled_cases(dataset_dir: str | Path | None) -> list[Case]:
+    """The cases to train on below `dataset_dir`, each with its label.
+
+    Args:
+        dataset_dir: a folder in Decathlon's layout: `dataset.json` with a `training` list, or `imagesTr` and
+            `labelsTr` (or `images` and `masks`) with files of the same names. An image may be a folder of DICOM
+            files; nnU-Net's `_0000`, `_0001` name the channels of a case.
+
+    Returns:
+        Cases ordered by id.
+
+    Raises:
+        InputError: When the folder or a label is missing.
+    """
+    if not dataset_dir:
+        raise InputError("dataset_dir is not set: give the folder of your labelled volumes, --dataset_dir DIR.")
+    root = Path(dataset_dir).expanduser()
+    if not root.is_dir():
+        raise InputError(f"{root}: dataset_dir is not a folder; give one with dataset.json, or imagesTr and labelsTr.")
+    datalist = root / "dataset.json"
+    if datalist.is_file() and _lists_cases(datalist):
+        cases = _from_datalist(datalist, keys=("training",))
+        unlabelled = [case for case in cases if case.label is None or not case.label.exists()]
+        missing = [case for case in cases if not all(p.exists() for p in case.image)]
+        if missing:
+            raise InputError(f"{missing[0].image[0]}: the image of case {missing[0].id} in {datalist} doesn't exist.")
+    else:
+        pairs = [(root / image, root / label) for image, label in PAIRS]
+        images, labels = next((pair for pair in pairs if all(p.is_dir() for p in pair)), (None, None))
+        if images is None or labels is None:
+            raise InputError(
+                f"{root}: holds neither dataset.json nor the folders imagesTr and labelsTr (or images and masks)."
+            )
+        found = _labels_by_stem(labels)
+        folders = [Case(p.name, (p,)) for p in sorted(images.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+        files = _from_files(images, images.iterdir(), whole=set(found))
+        cases = [Case(c.id, c.image, found.get(c.id)) for c in (*files, *folders)]
+        unlabelled = [case for case in cases if case.label is None]
+        lonely = sorted(set(found) - {case.id for case in cases})
+        if lonely:
+            raise InputError(
+                f"{found[lonely[0]]}: no image for this label ({len(lonely)} of {len(found)} labels lack theirs); "
+                f"add it to {images} or take the label out."
+            )
+    if unlabelled:
+        first = unlabelled[0]
+        raise InputError(
+            f"{first.image[0]}: no label for this image ({len(unlabelled)} of {len(cases)} images lack theirs); "
+            f"add {first.label or _expected_label(first)} or take the image out."
+        )
+    if not cases:
+        raise InputError(f"{root}: holds no labelled cases.")
+    return _unique(cases)
+
+
+def _labels_by_stem(folder: Path) -> dict[str, Path]:
+    labels: dict[str, Path] = {}
+    for file in sorted({_header_of(p) for p in folder.iterdir() if _is_readable(p)}):
+        twin = labels.setdefault(stem(file), file)
+        if twin is not file:
+            raise InputError(f"{file}: is a second label of its case, beside {twin.name}; take one of them out.")
+    return labels
+
+
+def _lists_cases(datalist: Path) -> bool:
+    """Whether a dataset.json lists its training cases, as Decathlon's does and nnU-Net v2's doesn't."""
+    try:
+        content = json.loads(datalist.read_text(encoding="utf-8-sig"))
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        return True  # its reader says what is wrong with it
+    return not isinstance(content, dict) or "training" in content or not (datalist.parent / "imagesTr").is_dir()
+
+
+def _expected_label(case: Case) -> Path:
+    images = case.image[0].parent
+    name = case.image[0].name if images.name == "images" else f"{case.id}.nii.gz"
+    return images.parent / {"images": "masks"}.get(images.name, "labelsTr") / name
+
+
+def _is_readable(path: Path) -> bool:
+    name = path.name.lower()
+    return not name.startswith(".") and name.endswith((*SUFFIXES, ".img", ".img.gz"))
+
+
+def _from_file(path: Path) -> Case:
+    return Case(stem(path), (_header_of(path),))
+
+
+def _header_of(path: Path) -> Path:
+    """The `.hdr` of an `.img`, which stands for the pair; any other path itself."""
+    for image, header in ((".img.gz", ".hdr.gz"), (".img", ".hdr")):
+        if path.name.lower().endswith(image):
+            pair = path.with_name(path.name[: -len(image)] + header)
+            return pair if pair.exists() else path
+    return path
+
+
+def _from_files(
+    root: Path, paths: Iterable[Path], whole: Container[str] = (), everywhere: bool = False
+) -> Iterator[Case]:
+    """A case a file, but for nnU-Net's channels; `whole` holds stems that are cases of their own all the same."""
+    files = {_header_of(p) for p in paths if is_file_or_broken_link(p) and _is_readable(p)}
+    return _join_channels(root, sorted(files), whole, everywhere)
+
+
+def _inputs_below(root: Path) -> list[Path]:
+    """The files of a folder without those that this program wrote."""
+    below = list(files_below(root))
+    written = written_below({root, *(file.parent for file in below if file.name in (RECORD, JOURNAL))})
+    return [file for file in below if os.path.realpath(file) not in written] if written else below
+
+
+def _from_unreadable(root: Path, paths: Iterable[Path]) -> Iterator[Case]:
+    """A case for each file or folder that can't be read, unless its suffix makes it one."""
+    for path in paths:
+        if not path.name.startswith(".") and not _is_readable(path) and not os.access(path, os.R_OK):
+            yield Case(path.relative_to(root).as_posix(), (path,))
+
+
+def _from_dicom(root: Path) -> Iterator[Case]:
+    from ulite_monai.io.dicom.tree import find_series
+
+    for series in find_series(root).series:
+        yield Case(series.id, (root,), series=series)
+
+
+def _passed_over(root: Path) -> str:
+    """What DICOM objects there are that are no images."""
+    from ulite_monai.io.dicom.tree import NOT_DICOM, find_series
+
+    counts = {kind: count for kind, count in find_series(root).passed_over.items() if kind != NOT_DICOM}
+    return f"; passed over: {', '.join(f'{count} {kind}' for kind, count in counts.items())}" if counts else ""
+
+
+def _join_channels(root: Path, files: list[Path], whole: Container[str], everywhere: bool) -> Iterator[Case]:
+    """nnU-Net names the channels of a case `_0000`, `_0001`, below `imagesTr` and `imagesTs`."""
+    channels: dict[str, dict[str, Path]] = defaultdict(dict)
+    for file in files:
+        name = (file.parent / stem(file)).relative_to(root).as_posix()
+        base, _, number = name.rpartition("_")
+        layout = everywhere or file.parent.name in LAYOUT_FOLDERS
+        if layout and base and len(number) == 4 and number.isdigit() and name not in whole:
+            channels[base][number] = file
+        else:
+            yield Case(name, (file,))
+    for base, group in channels.items():
+        numbers = sorted(group)
+        if numbers == [f"{i:04d}" for i in range(len(numbers))]:
+            yield Case(base, tuple(group[n] for n in numbers))
+        else:
+            yield from (Case(f"{base}_{n}", (group[n],)) for n in numbers)
+
+
+def _from_datalist(path: Path, keys: tuple[str, ...] = ("testing", "validation", "training")) -> list[Case]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: is not valid JSON ({error}).") from None
+    if isinstance(content, dict):
+        entries = next((content[key] for key in keys if content.get(key)), None)
+    else:
+        entries = content
+    if not isinstance(entries, list):
+        raise InputError(f"{path}: has none of the lists {', '.join(keys)}.")
+    return [_from_entry(path, entry) for entry in entries]
+
+
+def _from_entry(datalist: Path, entry: Any) -> Case:
+    if isinstance(entry, str):
+        entry = {"image": entry}
+    if not isinstance(entry, dict) or "image" not in entry:
+        raise InputError(f"{datalist}: an entry has no image: {entry!r}.")
+    images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
+    if not images or not all(isinstance(image, str) for image in images):
+        raise InputError(f"{datalist}: an entry's image must be a path, or a list of them: {entry!r}.")
+    paths = tuple(file for image in images for file in _files_of(datalist.parent / image))
+    label = datalist.parent / entry["label"] if entry.get("label") else None
+    case_id = str(entry.get("case_id") or stem(Path(os.path.abspath(datalist.parent / images[0]))))
+    if entry.get("case_id"):
+        _require_name(case_id, datalist)
+    return Case(case_id, paths, label)
+
+
+def _require_name(case_id: str, datalist: Path) -> None:
+    """The outputs are named by it, so it must name a file below a folder, on every system."""
+    parts = case_id.split("/")
+    if ILLEGAL.search(case_id) or any(part in ("", ".", "..") or part != part.strip(" ") for part in parts):
+        raise InputError(
+            f"{datalist}: {case_id!r} can't be a case_id, because the outputs are named by it; use letters, digits, "
+            "-, _ and ., with / between folders."
+        )
+
+
+def _files_of(image: Path) -> list[Path]:
+    """The file, or where it isn't there the channels that nnU-Net v1 lists by their common name."""
+    if image.exists():
+        return [image]
+    name = stem(image)
+    suffix = image.name[len(name) :]
+    return sorted(image.parent.glob(f"{glob.escape(name)}_[0-9][0-9][0-9][0-9]{suffix}")) or [image]
+
+
+def _unique(cases: list[Case]) -> list[Case]:
+    seen: dict[str, Case] = {}
+    for case in cases:
+        twin = seen.setdefault(case.id, case)
+        if twin is not case:
+            raise InputError(
+                f"{twin.image[0]} and {case.image[0]} would both be case {case.id!r} and write the same file; "
+                "rename one of them."
+            )
+    return sorted(cases, key=lambda case: case.id)

@@ -1,0 +1,98 @@
+"""What lies at a path, and whether it can be segmented."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nibabel as nib
+
+from ulite_monai.datasets.cases import Case, find_cases
+from ulite_monai.errors import reason
+from ulite_monai.io.images import open_image
+from ulite_monai.io.read_volume import read_volume
+from ulite_monai.io.volume import spacing_of
+
+__all__ = ["Inspected", "Inspection", "inspect_path"]
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """One case as a person wants to see it.
+
+    Attributes:
+        id: the case's.
+        modality, description: of a DICOM series, else "".
+        size: voxels along i, j, k, or pixels; empty when it can't be read.
+        spacing: in mm.
+        orientation: where i, j, k lead, such as "RAS".
+        problem: why it can't be used; None if it can.
+        notes: what is odd about it.
+    """
+
+    id: str
+    modality: str = ""
+    description: str = ""
+    size: tuple[int, ...] = ()
+    spacing: tuple[float, ...] = ()
+    orientation: str = ""
+    problem: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def cells(self) -> list[str]:
+        """The attributes as texts, the verdict last."""
+        verdict = "usable" if self.problem is None else "refused"
+        size, spacing = "x".join(map(str, self.size)), "x".join(f"{s:.4g}" for s in self.spacing)
+        return [self.id, self.modality, self.description, size, spacing, self.orientation, verdict]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All cases at a path, and how many files of a DICOM tree are none, by reason."""
+
+    rows: list[Inspected]
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+
+
+def inspect_path(path: str | Path) -> Inspection:
+    """Look at every case at `path`; files are read whole, so that damaged ones are found.
+
+    Raises:
+        InputError: When nothing is there.
+    """
+    cases = find_cases(path)
+    passed_over: Mapping[str, int] = {}
+    if any(case.series is not None for case in cases):
+        from ulite_monai.io.dicom.tree import find_series
+
+        passed_over = find_series(path).passed_over
+    return Inspection([_inspect(case) for case in cases], passed_over)
+
+
+def _inspect(case: Case) -> Inspected:
+    series = case.series
+    if series is not None:
+        shown = (series.modality, series.description, series.shape, series.spacing or (), series.orientation or "")
+        return Inspected(case.id, *shown, problem=series.problem, notes=series.notes)
+    try:
+        if case.is_image:
+            return _inspect_image(case)
+        volumes = [read_volume(file, "replace") for file in case.image]
+    except Exception as error:  # whatever one file provokes, the others are listed
+        return Inspected(case.id, problem=_told(case, error))
+    first = volumes[0]
+    axes = "".join(str(axis) for axis in nib.orientations.aff2axcodes(first.affine))
+    notes = tuple(warning for volume in volumes for warning in volume.warnings)
+    return Inspected(case.id, "", "", first.array.shape, spacing_of(first.affine), axes, notes=notes)
+
+
+def _told(case: Case, error: Exception) -> str:
+    told = reason(error)
+    return told if str(case.image[0]) in told else f"{case.image[0]}: {told}"
+
+
+def _inspect_image(case: Case) -> Inspected:
+    notes: list[str] = []
+    image = open_image(case.image[0], notes)
+    return Inspected(case.id, "", f"{image.mode} image", image.size, notes=tuple(notes))
