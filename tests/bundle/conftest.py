@@ -1,12 +1,14 @@
 """Runs of `python -m monai.bundle run training` on small volumes."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
-from tests.conftest import SMALL, ellipsoids, environment, run_bundle, write_volume
+from tests.conftest import SMALL, ellipsoids, environment, read_json, run_bundle, write_volume
 
 
 def train(bundle, dataset, output, *more, run_id="training", cwd=None, check=True):
@@ -16,6 +18,15 @@ def train(bundle, dataset, output, *more, run_id="training", cwd=None, check=Tru
         cwd=cwd or output.parent,
         check=check,
     )
+
+
+def parser_of(bundle, dataset, output, **ids):
+    """The configuration that `train` runs, in this process."""
+    parser = ConfigParser(read_json(bundle / "configs" / "train.json"))
+    paths = {"bundle_root": str(bundle), "dataset_dir": str(dataset), "output_dir": str(output)}
+    small = {name.removeprefix("--"): json.loads(value) for name, value in zip(SMALL[::2], SMALL[1::2], strict=True)}
+    parser.update({**paths, **small, "device": "cpu", "num_folds": 3, **ids})
+    return parser
 
 
 def state(path):

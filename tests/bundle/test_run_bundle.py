@@ -1,6 +1,5 @@
 """What a training leaves is a bundle: it needs no further id, nothing of the bundle that it ran from, and no place."""
 
-import copy
 import json
 import shutil
 
@@ -8,10 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser
 
-from tests.bundle.conftest import state, ulite
-from tests.conftest import SMALL, read_json, run_bundle
+from tests.bundle.conftest import parser_of, state, ulite
+from tests.conftest import read_json, run_bundle
 from ulite_monai.errors import InputError, input_error
 from ulite_monai.planning.json_text import write_json
 from ulite_monai.prediction import Segmenter, predict_cases
@@ -224,10 +222,8 @@ def test_an_ensemble_of_unlike_bundles_is_refused(folds, name, value):
 
 def resumed(run, bundle, data, **ids):
     """What is checked before a run is resumed, by its configuration."""
-    parser = ConfigParser(read_json(bundle / "configs" / "train.json"))
-    paths = {"bundle_root": str(bundle), "dataset_dir": str(data), "output_dir": str(run)}
-    small = dict(zip((name.removeprefix("--") for name in SMALL[::2]), map(json.loads, SMALL[1::2]), strict=True))
-    parser.update(copy.deepcopy({**paths, **small, "num_folds": 3, "epochs": 2, **ids}))
+    parser = parser_of(bundle, data, run, epochs=2)
+    parser.update(ids)
     parser.update({"train#check": "$@run_bundle.require_same()"})
     try:
         parser.get_parsed_content("train#check")
