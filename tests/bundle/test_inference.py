@@ -16,7 +16,8 @@ from tests.conftest import expected_mask, read_json, run_bundle, write_volume
 def infer(bundle, weights, dataset, output, *more, check=True):
     return run_bundle(
         *("run", "--bundle_root", str(bundle), "--config_file", str(bundle / "configs/inference.json")),
-        *("--dataset_dir", str(dataset), "--output_dir", str(output), "--ckpt", str(weights), *more),
+        *("--dataset_dir", str(dataset), "--output_dir", str(output), "--ckpt", str(weights)),
+        *("--force", "True", *more),  # smaller than what the bundle is for
         cwd=output.parent,
         check=check,
     )
