@@ -68,12 +68,10 @@ class _Stopped(Exception):
 def predict(
     input: Annotated[Path, typer.Option("-i", "--input", help="A file, a folder, a data list or a DICOM tree.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder; for one input also a file name.")],
-    bundle: Annotated[str, typer.Option(help="hippocampus, nuclei, or a bundle's folder (its code is run).")] = (
-        "hippocampus"
-    ),
-    ckpt: Annotated[
-        Path | None, typer.Option(help="Other weights than the bundle's own; several by a pattern, 'folds/*/model.pt'.")
-    ] = None,
+    bundle: Annotated[
+        str, typer.Option(help="hippocampus, nuclei, or a bundle's folder (its code is run); several by 'my_folds/*'.")
+    ] = "hippocampus",
+    ckpt: Annotated[Path | None, typer.Option(help="Weights other than the bundle's own, or a quoted pattern.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     engine: Annotated[str | None, typer.Option(help="auto (OpenVINO on a CPU), torch or openvino.")] = None,
     precision: Annotated[
