@@ -377,7 +377,10 @@ def test_two_processes_train_one_network(bundle, trained, tmp_path):
     done = subprocess.run([*command, *rank_without_a_batch], cwd=tmp_path, env=environment(), capture_output=True)
     assert done.returncode == 0 and (tmp_path / "large batch" / "models" / "model.pt").exists()
     assert {p.name for p in (tmp_path / "run").iterdir()} == {"configs", "docs", "models", "tensorboard", "LICENSE"}
-    assert read_json(tmp_path / "run" / "configs" / "train.json")["network"] == read_json(configs[0])["network"]
+    assert (
+        read_json(tmp_path / "run" / "configs" / "train.json")["network"]
+        == read_json(bundle / "configs" / "train.json")["network"]
+    )
     written = {
         name.removeprefix("module."): w
         for name, w in state(tmp_path / "run" / "models" / "last.ckpt")["network"].items()
