@@ -171,6 +171,7 @@ def test_evaluation_against_the_untouched_label_in_another_orientation(bundle, w
     done = run_bundle(
         *("run", "--bundle_root", str(bundle), "--config_file", configs, "--dataset_dir", str(tmp_path / "data")),
         *("--output_dir", str(tmp_path / "out"), "--ckpt", str(weights), "--fold", "all", "--spacing", "[2,1,1]"),
+        *("--straight_boundary", "False"),
         cwd=tmp_path,
     )
     with (tmp_path / "out" / "metrics.csv").open() as file:
