@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ulite_monai.errors import InputError
+from ulite_monai.io.images import is_image_file, open_image
 from ulite_monai.io.references import read_reference
 
 __all__ = ["declared_names", "named_classes", "require_same_names", "same_names"]
@@ -93,7 +94,7 @@ def _entry(key: str, value: Any) -> tuple[int, str] | None:
 
 def _values(label: str | Path) -> set[int]:
     try:
-        array = read_reference(str(label)).array
+        array = np.asarray(open_image(label)) if is_image_file(label) else read_reference(str(label)).array
     except InputError:
         return set()
     return {int(value) for value in np.unique(array) if value >= 1}

@@ -116,6 +116,7 @@ def require_usable(
     """
     if isinstance(labels, str) or not labels:
         raise InputError(f"labels must be a list of class names such as \"['a','b']\", got {labels!r}.")
+    _require_names(labels)
     if instances and len(labels) != 1:
         raise InputError(f"this bundle tells one class from the background, but labels are {list(labels)}; give one.")
     for item in items:
@@ -131,6 +132,16 @@ def require_usable(
     errors = [finding.text for finding in findings if finding.level == "error"]
     if errors:
         raise InputError("\nerror: ".join(errors))
+
+
+def _require_names(labels: Sequence[str]) -> None:
+    """Refuse what a bundle's configuration would evaluate or take apart, and two classes of one name."""
+    for label in labels:
+        if not str(label).strip() or str(label)[0] in "$@%" or "#" in str(label) or "::" in str(label):
+            raise InputError(f"a class can't be named {label!r}: not by nothing, with $, @ or % at its start, # or ::.")
+    known = [str(label).strip().casefold().replace(" ", "_") for label in labels]
+    if len(set(known)) < len(known):
+        raise InputError(f"labels {list(labels)} name two classes alike; rename one of them.")
 
 
 def class_names(

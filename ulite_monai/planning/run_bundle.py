@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shlex
 import shutil
 import sys
@@ -57,7 +58,7 @@ class RunBundle:
         ranges: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
-        self.is_whole = Path(ckpt_dir) == self.folder / "models"
+        self.is_whole = Path(ckpt_dir).resolve() == (self.folder / "models").resolve()
         self.source = Path(bundle_root)
         self.training = training
         self.validation = validation
@@ -78,6 +79,22 @@ class RunBundle:
         if self.is_whole and is_first():
             self._require_same(run_configs(running_parser(), load_configs(self.source))["train.json"], self._split)
 
+    def require_free(self, overwrite: bool) -> None:
+        """Check, before a new training, that no other bundle is lost.
+
+        Args:
+            overwrite: whether the bundle of another training may be replaced.
+
+        Raises:
+            InputError: When there is a bundle that no training left, or one that may not be replaced.
+        """
+        if not self.is_whole or not any((self.folder / "configs").glob("*.json")):
+            return
+        of_a_run = (self._docs / "split.json").is_file()
+        if not (of_a_run and overwrite):
+            remedy = "replace it by --overwrite True, or " if of_a_run else ""
+            raise InputError(f"{self.folder}: holds a bundle already; {remedy}give another --output_dir.")
+
     def write(self) -> None:
         """Write what is known before the first epoch.
 
@@ -94,10 +111,11 @@ class RunBundle:
             self._write_bundle(configs, int(parser.get_parsed_content("in_channels")))
         write_json(self._docs / "split.json", self._split)
         counts = len(self.training), len(self.validation)
-        logger.info("training on %d cases, validating on %d; the bundle is %s.", *counts, self.folder)
+        what = "the bundle is" if self.is_whole else "no bundle is written, the split goes to"
+        logger.info("training on %d cases, validating on %d; %s %s.", *counts, what, self.folder)
 
-    def finish(self, checkpoints: CheckpointHandler) -> None:
-        """Write what the training came to into the card and the metadata, and log the commands to go on with.
+    def update(self, checkpoints: CheckpointHandler) -> None:
+        """Write what the training has come to into the card and the metadata.
 
         Args:
             checkpoints: know the best epoch and its figures.
@@ -111,6 +129,12 @@ class RunBundle:
             metadata = with_figures(metadata, of, dict(zip(self.labels, checkpoints.best_dice, strict=False)))
             write_json(path, metadata)
         self._write_card(metadata)
+
+    def finish(self, checkpoints: CheckpointHandler) -> None:
+        """Write what the training came to, as `update` does, and log the commands to go on with."""
+        self.update(checkpoints)
+        if not (is_first() and self.is_whole):
+            return
         folder = shlex.quote(str(self.folder))
         logger.info("evaluate: ulite evaluate %s --dataset YOUR_LABELLED_VOLUMES -o EVALUATION", folder)
         logger.info("use it: ulite predict --bundle %s -i YOUR_VOLUMES -o MASKS", folder)
@@ -163,11 +187,16 @@ class RunBundle:
 
 
 def _command() -> list[str]:
-    """What was typed: a module's path is said by its name."""
+    """What was typed: a module's path is said by its name, other paths by their last part."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is None:
-        return [Path(sys.argv[0]).name, *sys.argv[1:]]
-    return ["python", "-m", spec.name.removesuffix(".__main__"), *sys.argv[1:]]
+        return [Path(sys.argv[0]).name, *map(_without_folders, sys.argv[1:])]
+    return ["python", "-m", spec.name.removesuffix(".__main__"), *map(_without_folders, sys.argv[1:])]
+
+
+def _without_folders(argument: str) -> str:
+    """Paths by their last part: where a data set lies is nobody else's business, and may name a patient."""
+    return re.sub(r"[^\s'\",\[\]=]*/(?=[^/])", "", argument)
 
 
 def _short(value: Any) -> str:

@@ -21,13 +21,14 @@ def run_card(metadata: Mapping[str, Any], train: Mapping[str, Any], command: Seq
         has_curve: whether `curve.csv` lies beside the card.
     """
     figures = metadata.get("eval_metrics", {})
-    rows = [f"| {name.removeprefix('dice_')} | {value} |" for name, value in figures.items() if name != "of"]
+    dice = {name.removeprefix("dice_").replace("|", r"\|"): value for name, value in figures.items() if name != "of"}
+    rows = [f"| {name} | {value} |" for name, value in dice.items()]
     ranges = metadata.get("input_ranges", {})
     parts = [
         f"# {metadata['name']}",
         "Weights trained on their user's data. For research use only. The output is not for diagnosis or treatment.",
         "## Data",
-        f"{metadata['data_source']}. `split.json` names the cases. The licence of the weights is for whoever trained "
+        f"{metadata['data_source'].capitalize()}. `split.json` names the cases. The licence of the weights is for whoever trained "
         "them to state.",
         *([f"Volumes that it is for (half to twice what it was trained on): {_words(ranges)}."] if ranges else []),
         "## Recipe",

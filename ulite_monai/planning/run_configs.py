@@ -29,11 +29,12 @@ def load_configs(bundle_root: str | Path) -> dict[str, dict[str, Any]]:
     """The content of each `configs/*.json` of a bundle, by file name.
 
     Raises:
-        InputError: When there is no `train.json`, or one of them is no JSON.
+        InputError: When `train.json`, `inference.json` or `metadata.json` is missing, or one of them is no JSON.
     """
     folder = Path(bundle_root) / "configs"
-    if not (folder / "train.json").is_file():
-        raise InputError(f"{bundle_root}: holds no configs/train.json; give the bundle's folder, --bundle_root DIR.")
+    for name in ("train.json", "inference.json", "metadata.json"):
+        if not (folder / name).is_file():
+            raise InputError(f"{bundle_root}: holds no configs/{name}; give the bundle's folder, --bundle_root DIR.")
     try:
         return {file.name: ConfigParser.load_config_file(file) for file in sorted(folder.glob("*.json"))}
     except ValueError as error:

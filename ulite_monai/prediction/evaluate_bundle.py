@@ -44,6 +44,9 @@ def evaluate_bundle(
             raise InputError(f"{root}: has no configs/{config.name}, so it can't be evaluated.")
     require_ids(overrides or {}, configs)
     paths = {"bundle_root": str(root), "dataset_dir": str(dataset_dir), "output_dir": str(output_dir)}
+    for path in paths.values():
+        if "#" in path or path[0] in "$@%":
+            raise InputError(f"{path}: a path with # in it, or $, @, % at its start, can't be evaluated; rename it.")
     weights = {} if ckpt is None else {"ckpt": Path(ckpt)}  # as a path, not as text, which might be evaluated
     given: dict[str, Any] = {**paths, **weights, "fold": fold, **(overrides or {})}
     workflow = ConfigWorkflow(

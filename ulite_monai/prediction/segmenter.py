@@ -116,7 +116,7 @@ class Segmenter:
         given = {"bundle_root": str(bundles[0]), "device": str(choose_device(device)), "ckpt": weights}
         parser.update({**given, **(overrides or {})})
         try:
-            self._build(parser, tta)
+            self._build(parser, bundles[0], tta)
         except Exception as error:  # MONAI wraps what an id's value provokes
             told = input_error(error)
             if told is None:
@@ -134,16 +134,17 @@ class Segmenter:
         """
         segmenter = cls.__new__(cls)
         parser = running_parser()
-        segmenter._build(parser, tta=False)
+        root = Path(parser.get_parsed_content("bundle_root"))
+        segmenter._build(parser, root, tta=False)
         segmenter.overrides = {}
-        segmenter.own_weights = is_own(parser.get_parsed_content("bundle_root"), segmenter.ckpts)
+        segmenter.own_weights = is_own(root, segmenter.ckpts)
         return segmenter
 
-    def _build(self, parser: ConfigParser, tta: bool) -> None:
+    def _build(self, parser: ConfigParser, root: Path, tta: bool) -> None:
         self.tta = tta
         self._turn = threading.Lock()
         self.device = torch.device(parser.get_parsed_content("device"))
-        self.metadata = _read_metadata(Path(parser.get_parsed_content("bundle_root")) / "configs")
+        self.metadata = _read_metadata(root / "configs")
         self.labels: list[str] = parser.get_parsed_content("labels")
         if isinstance(self.labels, str) or not self.labels:
             raise InputError(f"labels must be a list of class names such as \"['a','b']\", got {self.labels!r}.")
@@ -264,5 +265,7 @@ def _config(folder: Path) -> Path:
 def _read_metadata(configs: Path) -> dict[str, Any]:
     try:
         return json.loads((configs / "metadata.json").read_text(encoding="utf-8-sig"))
+    except OSError:
+        raise InputError(f"{configs.parent}: has no configs/metadata.json, so it can't segment.") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{configs / 'metadata.json'}: is not valid JSON ({error}).") from None

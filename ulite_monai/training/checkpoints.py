@@ -151,12 +151,12 @@ class CheckpointHandler:
         """
         if resume:
             self.resume()
-        elif not overwrite and (self.folder / LAST).exists():
+        elif not overwrite and not in_place and any((self.folder / name).exists() for name in (LAST, BEST)):
             raise InputError(
                 f"{self.folder}: holds a training already; go on with it by --resume True, replace it by "
                 "--overwrite True, or give another --output_dir."
             )
-        elif is_first() and (in_place or (self.folder / LAST).exists()):
+        elif is_first():
             put_aside = shutil.copyfile if in_place else os.replace
             for file in (self.folder / BEST, self.folder / LAST):
                 if file.exists():

@@ -90,7 +90,9 @@ class PrintEpochs:
         left = statistics.median(self.seconds) * (last - epoch)
         logger.info("%s, %.1f s%s", line, self.seconds[-1], f", about {_duration(left)} left" if left else "")
         if self.curve is not None:
-            self._add_row(self.curve, {"epoch": epoch, "loss": loss, **dice})
+            self._add_row(
+                self.curve, {"epoch": epoch, "loss": loss, **{f"dice {name}": one for name, one in dice.items()}}
+            )
 
     def _dice(self, epoch: int) -> dict[str, float]:
         """Dice of each class, if this epoch was validated."""
@@ -104,11 +106,14 @@ class PrintEpochs:
     def _add_row(self, path: Path, row: dict[str, Any]) -> None:
         """After the rows of the epochs before; a resumed run may have lost those after its last checkpoint."""
         former = []
+        names = ["epoch", "loss", *(f"dice {label}" for label in self.labels)]
         if path.is_file():
             with path.open(encoding="utf-8", newline="") as file:
-                former = [line for line in csv.DictReader(file) if int(line["epoch"]) < row["epoch"]]
+                reader = csv.DictReader(file)
+                if reader.fieldnames == names:  # else somebody's editor has changed it
+                    former = [line for line in reader if line["epoch"].isdigit() and int(line["epoch"]) < row["epoch"]]
         with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, ["epoch", "loss", *self.labels])
+            writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows([*former, {name: _rounded(value) for name, value in row.items()}])
 

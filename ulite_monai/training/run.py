@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ignite.engine import Engine
 
 from ulite_monai.errors import InputError
@@ -23,12 +25,15 @@ def require_writable(*folders: str) -> None:
         (probe.parent / "writable").unlink(missing_ok=True)  # another process may have
 
 
-def run_training(trainer: Engine, checkpoints: CheckpointHandler) -> None:
+def run_training(
+    trainer: Engine, checkpoints: CheckpointHandler, on_interrupt: Callable[[CheckpointHandler], None] | None = None
+) -> None:
     """Run a trainer; Ctrl-C says how to go on.
 
     Args:
         trainer: a MONAI trainer.
         checkpoints: the handler that saves what it trains.
+        on_interrupt: called with them when it is interrupted, before the line is logged.
 
     Raises:
         KeyboardInterrupt: When it was interrupted. The message says what is saved, and how to go on.
@@ -37,6 +42,8 @@ def run_training(trainer: Engine, checkpoints: CheckpointHandler) -> None:
     try:
         trainer.run()
     except KeyboardInterrupt:
+        if on_interrupt is not None:
+            on_interrupt(checkpoints)
         raise KeyboardInterrupt(f"interrupted in epoch {trainer.state.epoch}; {checkpoints.advice()}") from None
     except ValueError as error:
         if "Expected more than 1 value per channel" not in str(error):

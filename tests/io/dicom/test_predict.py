@@ -20,7 +20,7 @@ BOTH = PredictOptions(format="both")
 
 @pytest.fixture(scope="module")
 def segmenter(weights):
-    return Segmenter("hippocampus", weights, device="cpu")
+    return Segmenter("hippocampus", weights, device="cpu", overrides={"straight_boundary": False})
 
 
 def volume():
