@@ -126,6 +126,10 @@ def test_what_is_no_bundle_is_named(tmp_path):
         load_configs(tmp_path)
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "train.json").write_text("{")
+    with pytest.raises(InputError, match=r"holds no configs/inference\.json"):
+        load_configs(tmp_path)
+    for name in ("inference.json", "metadata.json"):
+        (tmp_path / "configs" / name).write_text("{}")
     with pytest.raises(InputError, match="not valid JSON"):
         load_configs(tmp_path)
 

@@ -28,8 +28,8 @@ def run_card(metadata: Mapping[str, Any], train: Mapping[str, Any], command: Seq
         f"# {metadata['name']}",
         "Weights trained on their user's data. For research use only. The output is not for diagnosis or treatment.",
         "## Data",
-        f"{metadata['data_source'].capitalize()}. `split.json` names the cases. The licence of the weights is for whoever trained "
-        "them to state.",
+        f"{metadata['data_source'].capitalize()}. `split.json` names the cases. The licence of the weights is for "
+        "whoever trained them to state.",
         *([f"Volumes that it is for (half to twice what it was trained on): {_words(ranges)}."] if ranges else []),
         "## Recipe",
         f"`configs/train.json`: {train.get('epochs')} epochs of batches of {train.get('batch_size')}, patches of "
