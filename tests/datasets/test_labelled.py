@@ -112,3 +112,15 @@ def test_what_a_reader_warns_of_is_logged_once_before_training(geometries, caplo
     with pytest.raises(InputError, match="must be whole numbers"):  # the label is an image
         require_usable([item], ["a"])
     assert caplog.text.count("gives positions in microns") == 1
+
+
+@pytest.mark.parametrize("name", ["$1+1", "@bundle_root", "%necrosis", "L#1", "L::1", " "])
+def test_names_that_a_configuration_would_evaluate_are_refused(name):
+    with pytest.raises(InputError, match="a class can't be named"):
+        require_usable([], ["one", name])
+
+
+@pytest.mark.parametrize("labels", [["a", "a"], ["a b", "A_b"]])
+def test_two_classes_of_one_name_are_refused(labels):
+    with pytest.raises(InputError, match="name two classes alike"):
+        require_usable([], labels)

@@ -196,7 +196,7 @@ def _command() -> list[str]:
 
 def _without_folders(argument: str) -> str:
     """Paths by their last part: where a data set lies is nobody else's business, and may name a patient."""
-    return re.sub(r"[^\s'\",\[\]=]*/(?=[^/])", "", argument)
+    return re.sub(r"[^'\",\[\]=]*/(?=[^/])", "", argument)
 
 
 def _short(value: Any) -> str:
