@@ -118,7 +118,7 @@ def require_usable(
         raise InputError(f"labels must be a list of class names such as \"['a','b']\", got {labels!r}.")
     _require_names(labels)
     if instances and len(labels) != 1:
-        raise InputError(f"this bundle tells one class from the background, but labels are {list(labels)}; give one.")
+        raise InputError(f"this bundle has one class beside the background, but labels are {list(labels)}; give one.")
     for item in items:
         path = first_image(item)
         if is_image_file(path) != images:

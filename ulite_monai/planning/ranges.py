@@ -28,7 +28,7 @@ def training_ranges(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Returns:
         `extent_mm`, a (least, most) pair for right-left, front-back and head-foot; `spacing_mm`, one pair for all
-        axes; and `modality`, where DICOM told it of every volume that was looked at.
+        axes; and `modality`, where DICOM says it of every volume that was looked at.
     """
     grids = [_grid(path) for path in _evenly(items)]
     spacings = np.array([spacing for _, spacing, _ in grids])

@@ -1,4 +1,4 @@
-"""Values of ids, judged before MONAI fails on them in words of its own."""
+"""Values of ids, checked before MONAI fails on them in words of its own."""
 
 from __future__ import annotations
 

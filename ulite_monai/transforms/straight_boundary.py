@@ -1,4 +1,4 @@
-"""Two neighbouring classes parted by a plane, as an annotation protocol parts them."""
+"""Two neighbouring classes split by a plane, as an annotation protocol splits them."""
 
 from __future__ import annotations
 
