@@ -50,3 +50,26 @@ def test_the_rules_have_no_circle():
         assert ground, f"a circle among {sorted(left)}"
         for room in ground:
             del left[room]
+
+
+def test_no_two_files_import_each_other():
+    """Not even for types alone."""
+    files = {
+        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): path for path in PACKAGE.rglob("*.py")
+    }
+    left = {name: set(modules(path)) & set(files) - {name} for name, path in files.items()}
+    while left:
+        ground = [name for name, below in left.items() if not below & set(left)]
+        assert ground, f"a circle among {sorted(left)}"
+        for name in ground:
+            del left[name]
+
+
+def modules(path):
+    """The modules of the package that a file imports, wherever in it; a package's face isn't one."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)

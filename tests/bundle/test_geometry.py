@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import OBLIQUE, SHEARED, SMALL, ellipsoids, nifti, run_bundle, write_volume
-from ulite_monai.io.volume import voxel_volume
+from ulite_monai.io.affine import voxel_volume
 
 pytestmark = pytest.mark.slow
 

@@ -17,8 +17,8 @@ from tests.conftest import ANISOTROPIC, GEOMETRIES, OBLIQUE, SHEARED, ellipsoids
 from tests.io.conftest import make_slice
 from ulite_monai.bundles import find_bundle
 from ulite_monai.errors import InputError, input_error
+from ulite_monai.io.affine import voxel_volume
 from ulite_monai.io.read_volume import read_volume
-from ulite_monai.io.volume import voxel_volume
 from ulite_monai.prediction import PredictOptions, Segmenter, predict, predict_cases
 
 CONTENT = ("datatype", "bitpix", "descrip", "regular", "magic", "scl_slope", "scl_inter", "sizeof_hdr")

@@ -15,9 +15,9 @@ from ulite_monai.datasets.cases import Case, case_items, find_labelled_cases, fi
 from ulite_monai.datasets.class_names import declared_names, named_classes
 from ulite_monai.datasets.preflight import Finding, check_items
 from ulite_monai.errors import InputError
+from ulite_monai.io.affine import spacing_of
 from ulite_monai.io.images import is_image_file, open_image
 from ulite_monai.io.references import read_reference
-from ulite_monai.io.volume import spacing_of
 
 __all__ = ["CheckReport", "CheckedCase", "check_dataset"]
 

@@ -10,9 +10,9 @@ import nibabel as nib
 
 from ulite_monai.datasets.cases import Case, find_cases
 from ulite_monai.errors import reason
+from ulite_monai.io.affine import spacing_of
 from ulite_monai.io.images import open_image
 from ulite_monai.io.read_volume import read_volume
-from ulite_monai.io.volume import spacing_of
 
 __all__ = ["Inspected", "Inspection", "inspect_path"]
 

@@ -15,11 +15,12 @@ import numpy as np
 
 from ulite_monai.datasets.cases import first_image
 from ulite_monai.errors import InputError
+from ulite_monai.io.affine import spacing_of
 from ulite_monai.io.finite import NonFinite, settle_nonfinite
 from ulite_monai.io.images import is_image_file, open_image
 from ulite_monai.io.read_volume import load_readers
 from ulite_monai.io.references import read_reference
-from ulite_monai.io.volume import Volume, require_same_grid, spacing_of
+from ulite_monai.io.volume import Volume, require_same_grid
 
 __all__ = ["Finding", "check_items", "corner_displacement"]
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ulite_monai.errors import InputError
+from ulite_monai.io.affine import LPS_TO_RAS, settle_affine
 from ulite_monai.io.finite import NonFinite, settle_nonfinite, warn_of_lost_steps
-from ulite_monai.io.volume import LPS_TO_RAS, Volume, settle_affine
+from ulite_monai.io.volume import Volume
 
 __all__ = ["load_itk", "read_itk_image"]
 

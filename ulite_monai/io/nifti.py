@@ -22,9 +22,10 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from nibabel.wrapstruct import WrapStructError
 
 from ulite_monai.errors import InputError
+from ulite_monai.io.affine import settle_affine, spacing_of
 from ulite_monai.io.finite import NonFinite, settle_nonfinite, warn_of_lost_steps
 from ulite_monai.io.nifti_header import geometry_of
-from ulite_monai.io.volume import Volume, settle_affine, spacing_of
+from ulite_monai.io.volume import Volume
 
 __all__ = ["read_nifti", "read_nifti_grid"]
 

@@ -8,9 +8,10 @@ import nibabel as nib
 import numpy as np
 
 from ulite_monai.errors import InputError
+from ulite_monai.io.affine import shear_of
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.io.nifti_header import geometry_of
-from ulite_monai.io.volume import Volume, shear_of
+from ulite_monai.io.volume import Volume
 
 __all__ = ["label_image", "smallest_label_dtype", "write_label_map", "write_probabilities"]
 

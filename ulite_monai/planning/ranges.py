@@ -9,10 +9,10 @@ import nibabel as nib
 import numpy as np
 
 from ulite_monai.datasets.cases import first_image
+from ulite_monai.io.affine import spacing_of
 from ulite_monai.io.dicom.series import DicomSeries
 from ulite_monai.io.nifti import read_nifti_grid
 from ulite_monai.io.references import read_reference
-from ulite_monai.io.volume import spacing_of
 
 __all__ = ["training_ranges"]
 

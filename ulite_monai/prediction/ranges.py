@@ -8,7 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from ulite_monai.io.volume import spacing_of
+from ulite_monai.io.affine import spacing_of
 
 __all__ = ["outside_ranges"]
 

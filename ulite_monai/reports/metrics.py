@@ -12,7 +12,7 @@ from monai.metrics.utils import get_mask_edges
 from nibabel.affines import apply_affine
 from scipy.spatial import cKDTree
 
-from ulite_monai.io.volume import voxel_volume
+from ulite_monai.io.affine import voxel_volume
 from ulite_monai.reports.volumes import MM3_PER_ML
 
 __all__ = ["LabelMetrics", "label_metrics", "overlap", "overlaps", "summarize"]

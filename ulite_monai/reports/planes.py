@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
-from ulite_monai.io.volume import spacing_of
+from ulite_monai.io.affine import spacing_of
 
 __all__ = ["Plane", "direction_letters", "volume_planes"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ulite_monai.io.affine import voxel_volume
 from ulite_monai.io.atomic import atomic_path
-from ulite_monai.io.volume import voxel_volume
 
 __all__ = ["LabelVolume", "label_volumes", "write_volumes_csv"]
 

@@ -13,9 +13,9 @@ import torch
 
 from ulite_monai.datasets.cases import first_image
 from ulite_monai.engines.memory import free_memory
+from ulite_monai.io.affine import voxel_volume
 from ulite_monai.io.nifti import read_nifti_grid
 from ulite_monai.io.references import read_reference
-from ulite_monai.io.volume import voxel_volume
 
 __all__ = ["cache_rate", "foreground_share", "typical_voxels"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ulite_monai.io.affine import LPS_TO_RAS
 from ulite_monai.io.dicom.series import Slice
-from ulite_monai.io.volume import LPS_TO_RAS
 
 __all__ = ["Stack", "along_normal", "same_position", "stack_slices"]
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ulite_monai.errors import InputError
+from ulite_monai.io.affine import LPS_TO_RAS, spacing_of
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.io.dicom.header import finder
 from ulite_monai.io.dicom.quiet import quiet_pydicom
@@ -19,7 +20,6 @@ from ulite_monai.io.dicom.text import complete_character_sets
 from ulite_monai.io.dicom.values import text, value
 from ulite_monai.io.extras import require
 from ulite_monai.io.output_folder import SOFTWARE
-from ulite_monai.io.volume import LPS_TO_RAS, spacing_of
 
 __all__ = ["require_encodable", "write_dicom_seg"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from ulite_monai.io.volume import spacing_of
+from ulite_monai.io.affine import spacing_of
 
 __all__ = ["DicomSeries", "DicomTree", "NativePixels", "Slice"]
 
