@@ -2,15 +2,18 @@
 
 from ulite_monai.transforms.argmax import ArgMaxd
 from ulite_monai.transforms.foreground import above_background
+from ulite_monai.transforms.head_classes import HeadClassesd
 from ulite_monai.transforms.labels_on_input_grid import LabelsOnInputGridd
 from ulite_monai.transforms.load_volume import LoadVolumed
 from ulite_monai.transforms.patches import PatchStartsd, RandPatchd
 from ulite_monai.transforms.random_flips import RandFlipsd
 from ulite_monai.transforms.spacing import SpacingOfKeysd
 from ulite_monai.transforms.straight_boundary import StraightBoundaryd
+from ulite_monai.transforms.synthesize_from_labels import SynthesizeFromLabelsd
 
 __all__ = [
     "ArgMaxd",
+    "HeadClassesd",
     "LabelsOnInputGridd",
     "LoadVolumed",
     "PatchStartsd",
@@ -18,5 +21,6 @@ __all__ = [
     "RandPatchd",
     "SpacingOfKeysd",
     "StraightBoundaryd",
+    "SynthesizeFromLabelsd",
     "above_background",
 ]
