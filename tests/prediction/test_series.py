@@ -59,7 +59,7 @@ def test_the_bundles_own_run_segments_a_tree_of_series_and_writes_seg(segmenter,
     run_bundle(
         *("run", "--bundle_root", str(bundle), "--config_file", str(bundle / "configs/inference.json")),
         *("--dataset_dir", str(tmp_path / "tree"), "--output_dir", str(tmp_path / "theirs"), "--format", "both"),
-        *("--ckpt", str(weights)),
+        *("--ckpt", str(weights), "--straight_boundary", "False"),
         cwd=tmp_path,
     )
     for result in results:
