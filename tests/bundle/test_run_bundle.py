@@ -90,7 +90,7 @@ def test_its_metadata_and_card_are_of_its_data(run):
 
 def curve(run):
     names, *rows = (run / "docs" / "curve.csv").read_text(encoding="utf-8").splitlines()
-    assert names == "epoch,loss,class_1,class_2" and len(rows) == 2
+    assert names == "epoch,loss,dice class_1,dice class_2" and len(rows) == 2
     return [[float(value) for value in row.split(",")] for row in rows]
 
 

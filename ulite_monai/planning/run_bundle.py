@@ -88,12 +88,16 @@ class RunBundle:
         Raises:
             InputError: When there is a bundle that no training left, or one that may not be replaced.
         """
-        if not self.is_whole or not any((self.folder / "configs").glob("*.json")):
+        if not (self.is_whole and is_first() and any((self.folder / "configs").glob("*.json"))):
             return
         of_a_run = (self._docs / "split.json").is_file()
-        if not (of_a_run and overwrite):
-            remedy = "replace it by --overwrite True, or " if of_a_run else ""
-            raise InputError(f"{self.folder}: holds a bundle already; {remedy}give another --output_dir.")
+        if not of_a_run:
+            raise InputError(f"{self.folder}: holds a bundle already; give another --output_dir.")
+        if not overwrite:
+            raise InputError(
+                f"{self.folder}: holds a training already; go on with it by --resume True, replace it by "
+                "--overwrite True, or give another --output_dir."
+            )
 
     def write(self) -> None:
         """Write what is known before the first epoch.
