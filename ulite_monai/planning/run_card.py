@@ -28,7 +28,7 @@ def run_card(metadata: Mapping[str, Any], train: Mapping[str, Any], command: Seq
         f"# {metadata['name']}",
         "Weights trained on their user's data. For research use only. The output is not for diagnosis or treatment.",
         "## Data",
-        f"{metadata['data_source'].capitalize()}. `split.json` names the cases. The licence of the weights is for "
+        f"Trained on {metadata['data_source']}. `split.json` names the cases. The licence of the weights is for "
         "whoever trained them to state.",
         *([f"Volumes that it is for (half to twice what it was trained on): {_words(ranges)}."] if ranges else []),
         "## Recipe",
