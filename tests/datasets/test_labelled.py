@@ -98,7 +98,7 @@ def test_names_are_the_data_sets_in_the_bundles_spelling(make_dataset):
     [
         ("a.png", ["a"], {}, r"a\.png: this bundle trains on volumes"),
         (["a_0000.nii.gz", "a_0001.nii.gz"], ["a"], {"images": True}, r"a_0000\.nii\.gz: this bundle trains on 2D im"),
-        ("a.png", ["a", "b"], {"instances": True, "images": True}, "one class from the background"),
+        ("a.png", ["a", "b"], {"instances": True, "images": True}, "one class beside the background"),
     ],
     ids=str,
 )
