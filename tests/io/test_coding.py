@@ -2,14 +2,15 @@
 
 import pytest
 
-from ulite_monai.io.coding import COLOURS, bundle_metadata, coded_labels
+from tests.conftest import read_json
+from ulite_monai.io.coding import COLOURS, coded_labels
 
 HIPPOCAMPUS = {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}
 
 
 @pytest.fixture
 def metadata(bundle):
-    return bundle_metadata(bundle)
+    return read_json(bundle / "configs" / "metadata.json")
 
 
 def test_the_bundles_labels_have_its_codes_and_the_colours_of_its_pictures(metadata):
@@ -27,6 +28,5 @@ def test_other_labels_are_structures_in_colours_that_come_again(metadata):
     assert {label["type"]["value"] for label in coded} == {"91723000"}
 
 
-def test_a_bundle_without_metadata(tmp_path):
-    assert bundle_metadata(tmp_path) == {}
+def test_a_bundle_without_metadata():
     assert [label["name"] for label in coded_labels({}, ["a"])] == ["a"]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-__all__ = ["COLOURS", "bundle_metadata", "coded_labels"]
+__all__ = ["COLOURS", "coded_labels"]
 
 # Okabe and Ito's colours, which colour-blind people tell apart; those that stand out on grey come first.
 COLOURS = ("#E69F00", "#56B4E9", "#D55E00", "#009E73", "#F0E442", "#CC79A7", "#0072B2")
@@ -33,9 +31,3 @@ def coded_labels(metadata: Mapping[str, Any], labels: Sequence[str]) -> list[dic
         {"value": value, "name": name, "colour": colour, **(codes[name] if known else UNCODED)}
         for value, (name, colour) in enumerate(zip(labels, itertools.cycle(COLOURS)), 1)
     ]
-
-
-def bundle_metadata(bundle_root: str | Path) -> dict[str, Any]:
-    """The content of a bundle's `configs/metadata.json`; nothing where there is none."""
-    path = Path(bundle_root) / "configs" / "metadata.json"
-    return json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {}
