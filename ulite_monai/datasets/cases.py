@@ -20,7 +20,19 @@ from ulite_monai.io.output_folder import JOURNAL, RECORD, written_below
 if TYPE_CHECKING:
     from ulite_monai.io.dicom.series import DicomSeries
 
-__all__ = ["Case", "case_items", "find_cases", "find_labelled_cases", "first_image", "stem"]
+__all__ = [
+    "Case",
+    "case_from_entry",
+    "case_items",
+    "cases_in_folder",
+    "find_cases",
+    "find_labelled_cases",
+    "first_image",
+    "is_readable",
+    "main_file",
+    "require_unique",
+    "stem",
+]
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd")
 SUFFIXES = VOLUME_SUFFIXES + IMAGE_SUFFIXES
@@ -134,7 +146,7 @@ def find_cases(path: str | Path, channels: int = 1) -> list[Case]:
         raise InputError(f"{root}: no such file or folder.")
     if root.suffix == ".json" and root.is_file():
         cases = _from_datalist(root)
-    elif root.is_file() and _is_readable(root):
+    elif root.is_file() and is_readable(root):
         cases = [_from_file(root)]
     else:
         # Labels are no inputs, but for a folder of our own masks, which are passed over one by one.
@@ -146,7 +158,7 @@ def find_cases(path: str | Path, channels: int = 1) -> list[Case]:
         ours = " but what this program wrote, which is no input" if root.is_dir() and written_below([root]) else ""
         readable = f"{', '.join(SUFFIXES)}, DICOM"
         raise InputError(f"{root}: holds no volume or image that can be read ({readable}){ours}{_passed_over(root)}.")
-    return _unique(cases)
+    return require_unique(cases)
 
 
 def find_labelled_cases(dataset_dir: str | Path | None) -> list[Case]:
@@ -201,12 +213,12 @@ def find_labelled_cases(dataset_dir: str | Path | None) -> list[Case]:
         )
     if not cases:
         raise InputError(f"{root}: holds no labelled cases.")
-    return _unique(cases)
+    return require_unique(cases)
 
 
 def _labels_by_stem(folder: Path) -> dict[str, Path]:
     labels: dict[str, Path] = {}
-    for file in sorted({_header_of(p) for p in folder.iterdir() if _is_readable(p)}):
+    for file in sorted({main_file(p) for p in folder.iterdir() if is_readable(p)}):
         twin = labels.setdefault(stem(file), file)
         if twin is not file:
             raise InputError(f"{file}: is a second label of its case, beside {twin.name}; take one of them out.")
@@ -222,22 +234,45 @@ def _lists_cases(datalist: Path) -> bool:
     return not isinstance(content, dict) or "training" in content or not (datalist.parent / "imagesTr").is_dir()
 
 
+def cases_in_folder(folder: Path, whole: Container[str] = ()) -> list[Case]:
+    """The cases of a folder of images: its files, nnU-Net's channels together, and its folders of DICOM files.
+
+    Args:
+        folder: isn't searched deeper.
+        whole: stems that are cases of their own, though they end as a channel does.
+
+    Raises:
+        InputError: When a case lacks a channel.
+    """
+    cases = list(_from_files(folder, folder.iterdir(), whole, everywhere=True))
+    for case in cases:
+        base, _, number = case.id.rpartition("_")
+        if base in whole and len(case.image) == 1 and case.id not in whole and re.fullmatch("[0-9]{4}", number):
+            raise InputError(
+                f"{case.image[0]}: is a channel of case {base}, whose channels must be numbered 0000, 0001, ... "
+                "without a gap; add the missing file."
+            )
+    folders = [Case(p.name, (p,)) for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+    return [*cases, *folders]
+
+
 def _expected_label(case: Case) -> Path:
     images = case.image[0].parent
     name = case.image[0].name if images.name == "images" else f"{case.id}.nii.gz"
     return images.parent / {"images": "masks"}.get(images.name, "labelsTr") / name
 
 
-def _is_readable(path: Path) -> bool:
+def is_readable(path: Path) -> bool:
+    """Whether it is a volume or an image that can be read, by its name."""
     name = path.name.lower()
     return not name.startswith(".") and name.endswith((*SUFFIXES, ".img", ".img.gz"))
 
 
 def _from_file(path: Path) -> Case:
-    return Case(stem(path), (_header_of(path),))
+    return Case(stem(path), (main_file(path),))
 
 
-def _header_of(path: Path) -> Path:
+def main_file(path: Path) -> Path:
     """The `.hdr` of an `.img`, which stands for the pair; any other path itself."""
     for image, header in ((".img.gz", ".hdr.gz"), (".img", ".hdr")):
         if path.name.lower().endswith(image):
@@ -250,7 +285,7 @@ def _from_files(
     root: Path, paths: Iterable[Path], whole: Container[str] = (), everywhere: bool = False
 ) -> Iterator[Case]:
     """A case a file, but for nnU-Net's channels; `whole` holds stems that are cases of their own all the same."""
-    files = {_header_of(p) for p in paths if is_file_or_broken_link(p) and _is_readable(p)}
+    files = {main_file(p) for p in paths if is_file_or_broken_link(p) and is_readable(p)}
     return _join_channels(root, sorted(files), whole, everywhere)
 
 
@@ -264,7 +299,7 @@ def _inputs_below(root: Path) -> list[Path]:
 def _from_unreadable(root: Path, paths: Iterable[Path]) -> Iterator[Case]:
     """A case for each file or folder that can't be read, unless its suffix makes it one."""
     for path in paths:
-        if not path.name.startswith(".") and not _is_readable(path) and not os.access(path, os.R_OK):
+        if not path.name.startswith(".") and not is_readable(path) and not os.access(path, os.R_OK):
             yield Case(path.relative_to(root).as_posix(), (path,))
 
 
@@ -313,10 +348,19 @@ def _from_datalist(path: Path, keys: tuple[str, ...] = ("testing", "validation",
         entries = content
     if not isinstance(entries, list):
         raise InputError(f"{path}: has none of the lists {', '.join(keys)}.")
-    return [_from_entry(path, entry) for entry in entries]
+    return [case_from_entry(path, entry) for entry in entries]
 
 
-def _from_entry(datalist: Path, entry: Any) -> Case:
+def case_from_entry(datalist: Path, entry: Any) -> Case:
+    """The case of an entry of a data list: `image` (a path, or one per channel), `label`, `case_id`.
+
+    Args:
+        datalist: the file; paths count from its folder.
+        entry: what it holds of the case; a text is an image.
+
+    Raises:
+        InputError: When it has no image, or its id can't name a file.
+    """
     if isinstance(entry, str):
         entry = {"image": entry}
     if not isinstance(entry, dict) or "image" not in entry:
@@ -351,7 +395,12 @@ def _files_of(image: Path) -> list[Path]:
     return sorted(image.parent.glob(f"{glob.escape(name)}_[0-9][0-9][0-9][0-9]{suffix}")) or [image]
 
 
-def _unique(cases: list[Case]) -> list[Case]:
+def require_unique(cases: list[Case]) -> list[Case]:
+    """The cases ordered by id.
+
+    Raises:
+        InputError: When two of them have the same.
+    """
     seen: dict[str, Case] = {}
     for case in cases:
         twin = seen.setdefault(case.id, case)

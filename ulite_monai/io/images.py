@@ -6,6 +6,8 @@ Pixels lie where the file stores them: a TIFF's orientation tag turns neither an
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +22,12 @@ from ulite_monai.io.output_folder import SOFTWARE
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "as_label",
     "as_rgb",
     "has_deep_colours",
     "is_image_file",
     "open_image",
+    "read_label_image",
     "read_rgb",
     "write_mask",
     "write_probability_pages",
@@ -106,6 +110,32 @@ def _as_stored(image: Image.Image, warnings: list[str]) -> Image.Image:
     return stored
 
 
+def as_label(image: Image.Image) -> Image.Image:
+    """The label map in an image, with one channel, for MONAI's `PILReader(converter=as_label)`.
+
+    A colour image whose channels are equal is grey; transparency is dropped, and a palette's numbers are the values.
+
+    Raises:
+        InputError: When the file is a JPEG, whose compression changes values, has colours, an orientation tag or
+            several pages.
+    """
+    _require_one_page(image)
+    if image.format == "JPEG":
+        raise InputError(
+            f"{_name(image)}: is a JPEG, whose compression changes the values of a label; save labels as PNG."
+        )
+    warnings: list[str] = []
+    stored = _as_stored(image, warnings)
+    if warnings:  # other readers of labels turn some of them
+        raise InputError(f"{_name(stored)}: is a label with an orientation tag; save it without the tag.")
+    bands = [band for band, name in zip(stored.split(), stored.getbands(), strict=True) if name != "A"]
+    if any(np.any(np.asarray(bands[0]) != np.asarray(band)) for band in bands[1:]):
+        raise InputError(
+            f"{_name(stored)}: is a colour image of mode {stored.mode}; a label must be grey, one value a pixel."
+        )
+    return bands[0] if len(bands) > 1 else stored
+
+
 def has_deep_colours(path: str | Path) -> bool:
     """Whether a file is an image of 16 bits a colour, which ITK reads; False for what isn't there or no image."""
     if not str(path).lower().endswith((".png", ".tif", ".tiff")):
@@ -151,16 +181,33 @@ def open_image(path: str | Path, warnings: list[str] | None = None) -> Image.Ima
     Raises:
         InputError: When it can't be read, has several pages, or more pixels than Pillow takes for a real image.
     """
+    with _opened(path) as image:  # which closes the file, not the image
+        _require_one_page(image)
+        return _as_stored(image, [] if warnings is None else warnings)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    """An image file; what goes wrong with it is told in a sentence."""
     try:
-        with Image.open(path) as image:  # which closes the file, not the image
-            _require_one_page(image)
-            return _as_stored(image, [] if warnings is None else warnings)
+        with Image.open(path) as image:
+            yield image
     except InputError:
         raise
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: is too large ({error}); cut it into tiles.") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path}: can't be read, it is damaged or of an unknown format ({error}).") from None
+
+
+def read_label_image(path: str | Path) -> np.ndarray:
+    """The label map in an image file, as `as_label` has it: shape (x, y).
+
+    Raises:
+        InputError: When it can't be read, or is no label map.
+    """
+    with _opened(path) as image:
+        return np.asarray(as_label(image)).T
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
