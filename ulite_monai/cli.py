@@ -231,6 +231,24 @@ def check(
 
 
 @app.command()
+def plan(
+    dataset: Annotated[Path, typer.Argument(help="A labelled data set: dataset.json, or imagesTr and labelsTr.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder of the bundle to write.")],
+    dims: Annotated[str, typer.Option(help="auto, 2 (volumes slice by slice) or 3.")] = "auto",
+    group: Annotated[
+        str | None, typer.Option(help="Pattern of a case's id: cases with the same match stay together.")
+    ] = None,
+    set: Annotated[list[str] | None, typer.Option("--set", help="id=value of train.json, repeatable.")] = None,
+) -> None:
+    """Plan a training from the data, say why, and write its bundle; nothing is trained."""
+    from ulite_monai.planning.plan_bundle import plan_bundle, training_command
+
+    for line in plan_bundle(dataset, output, dims, group, dict(_setting(text) for text in set or [])).lines():
+        typer.echo(line)
+    typer.echo(f"\ntrain it: {training_command(dataset, output)}")
+
+
+@app.command()
 def evaluate(
     bundle: Annotated[str, typer.Argument(help="hippocampus, nuclei, or a bundle's folder (its code is run).")],
     dataset: Annotated[Path, typer.Option(help="A labelled data set: dataset.json, or imagesTr and labelsTr.")],

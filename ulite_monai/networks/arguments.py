@@ -27,13 +27,13 @@ def per_axis(name: str, value: int | Sequence[int], spatial_dims: int, odd: bool
 
 
 def per_level(
-    name: str, value: int | Sequence[int | Sequence[int]], levels: int, spatial_dims: int
+    name: str, value: int | Sequence[int | Sequence[int]], levels: int, spatial_dims: int, odd: bool = False
 ) -> list[tuple[int, ...]]:
     """For each level one positive whole number per axis, from one number for all or from an entry per level."""
     entries = (int(value),) * levels if isinstance(value, Integral) else value
     if isinstance(entries, str) or not isinstance(entries, Sequence) or len(entries) != levels:
         raise ValueError(f"{name} must be a number or one entry for each of the {levels} levels, got {value!r}.")
-    return [per_axis(name, entry, spatial_dims) for entry in entries]  # type: ignore[arg-type]
+    return [per_axis(name, entry, spatial_dims, odd) for entry in entries]  # type: ignore[arg-type]
 
 
 def probability(name: str, value: tuple | str | float) -> None:

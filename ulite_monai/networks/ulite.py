@@ -37,7 +37,8 @@ class ULite(nn.Module):
             least 4. Defaults to ``(16, 32, 64, 128, 256, 512)``.
         strides: pooling of each level: one number, or one entry per level that is a number or one per axis.
             Defaults to 2.
-        kernel_size: odd size of the axial depthwise kernels, a number or one per axis. Defaults to 7.
+        kernel_size: odd size of the axial depthwise kernels: a number, one per axis, or for each level a list of one
+            per axis. Defaults to 7.
         stem_kernel_size: size of the first convolution, a number or one per axis, at least ``stem_stride`` and
             differing from it by an even number. Defaults to 7, or to twice ``stem_stride`` (one more for an odd
             one) where that is above 1.
@@ -68,7 +69,7 @@ class ULite(nn.Module):
         out_channels: int,
         features: Sequence[int] = (16, 32, 64, 128, 256, 512),
         strides: int | Sequence[int | Sequence[int]] = 2,
-        kernel_size: int | Sequence[int] = 7,
+        kernel_size: int | Sequence[int] | Sequence[Sequence[int]] = 7,
         stem_kernel_size: int | Sequence[int] | None = None,
         stem_stride: int | Sequence[int] = 1,
         act: tuple | str = "GELU",
@@ -82,7 +83,7 @@ class ULite(nn.Module):
         positive_int("out_channels", out_channels)
         widths = _check_features(features)
         level_strides = per_level("strides", strides, len(widths) - 1, spatial_dims)
-        kernel = per_axis("kernel_size", kernel_size, spatial_dims, odd=True)
+        kernels = _kernels(kernel_size, len(widths) - 1, spatial_dims)
         stem_step = per_axis("stem_stride", stem_stride, spatial_dims)
         stem_kernel = _stem_kernel(stem_kernel_size, stem_step, spatial_dims)
         probability("dropout", dropout)
@@ -91,7 +92,7 @@ class ULite(nn.Module):
         self.structure: dict[str, Any] = {
             "features": list(widths),
             "strides": [list(stride) for stride in level_strides],
-            "kernel_size": list(kernel),
+            "kernel_size": [list(kernel) for kernel in kernels],
             "stem_kernel_size": list(stem_kernel),
             "stem_stride": list(stem_step),
         }
@@ -100,16 +101,17 @@ class ULite(nn.Module):
         self.stem = Conv[Conv.CONV, spatial_dims](
             in_channels, widths[0], stem_kernel, stride=stem_step, padding=stem_padding
         )
+        levels = list(zip(widths[:-1], widths[1:], level_strides, kernels, strict=True))
         self.encoder = nn.ModuleList(
             EncoderBlock(spatial_dims, narrow, wide, stride, kernel, act, norm)
-            for narrow, wide, stride in zip(widths[:-1], widths[1:], level_strides, strict=True)
+            for narrow, wide, stride, kernel in levels
         )
         self.bottleneck = Bottleneck(
             spatial_dims, widths[-1], [3] * spatial_dims, (1, 2, 3), act=act, norm=norm, dropout=dropout
         )
         self.decoder = nn.ModuleList(
             DecoderBlock(spatial_dims, wide, narrow, stride, kernel, act, norm, dropout)
-            for narrow, wide, stride in reversed(list(zip(widths[:-1], widths[1:], level_strides, strict=True)))
+            for narrow, wide, stride, kernel in reversed(levels)
         )
         if max(stem_step) == 1:
             self.head = Conv[Conv.CONV, spatial_dims](widths[0], out_channels, 1)
@@ -157,6 +159,14 @@ def _check_features(features: Sequence[int]) -> tuple[int, ...]:
     if features[-1] < 4:
         raise ValueError(f"The last of features must be at least 4 (the bottleneck uses a quarter), got {features!r}.")
     return tuple(features)
+
+
+def _kernels(
+    size: int | Sequence[int] | Sequence[Sequence[int]], levels: int, spatial_dims: int
+) -> list[tuple[int, ...]]:
+    of_levels = not isinstance(size, int | str) and any(isinstance(entry, Sequence) for entry in size)
+    kernels = size if of_levels else [per_axis("kernel_size", size, spatial_dims, odd=True)] * levels  # type: ignore[arg-type]
+    return per_level("kernel_size", kernels, levels, spatial_dims, odd=True)  # type: ignore[arg-type]
 
 
 def _stem_kernel(size: int | Sequence[int] | None, stride: tuple[int, ...], spatial_dims: int) -> tuple[int, ...]:

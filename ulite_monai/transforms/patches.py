@@ -76,7 +76,7 @@ class RandPatchd(Randomizable, MapTransform):
     Args:
         keys: images and label maps of one grid, `(channels, *spatial)`.
         patch_size: voxels along each axis.
-        margin: size of what is cut, as a multiple of the patch.
+        margin: size of what is cut, as a multiple of the patch, one for all axes or one per axis.
         foreground_share: share of patches that are cut around a class, 0 to 1.
         starts_key: entry with what `PatchStartsd` found; it is taken out.
     """
@@ -85,14 +85,14 @@ class RandPatchd(Randomizable, MapTransform):
         self,
         keys: KeysCollection,
         patch_size: Sequence[int],
-        margin: float = 1.0,
+        margin: float | Sequence[float] = 1.0,
         foreground_share: float = 0.0,
         starts_key: str = "patch_starts",
     ) -> None:
         super().__init__(keys)
         self.patch_size = np.asarray(patch_size)
         # Of the patch's parity: so the patch is the middle of what is cut, to the voxel.
-        self.around = np.maximum(0, np.ceil((margin - 1) * self.patch_size / 2)).astype(int)
+        self.around = np.maximum(0, np.ceil((np.asarray(margin) - 1) * self.patch_size / 2)).astype(int)
         self.foreground_share = foreground_share
         self.starts_key = starts_key
 
