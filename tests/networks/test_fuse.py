@@ -42,6 +42,7 @@ def networks(draw: st.DrawFn) -> ULite:
     strides = draw(
         st.one_of(st.integers(1, 3), st.lists(per_axis(st.integers(1, 4)), min_size=levels, max_size=levels))
     )
+    odd = st.sampled_from([1, 3, 5, 7])
     torch.manual_seed(draw(st.integers(0, 99)))
     network = ULite(
         spatial_dims=dims,
@@ -49,7 +50,9 @@ def networks(draw: st.DrawFn) -> ULite:
         out_channels=draw(st.integers(1, 3)),
         features=[2 * f for f in draw(st.lists(st.integers(2, 6), min_size=levels + 1, max_size=levels + 1))],
         strides=strides,
-        kernel_size=draw(per_axis(st.sampled_from([1, 3, 5, 7]))),
+        kernel_size=draw(
+            st.one_of(per_axis(odd), st.lists(st.tuples(*[odd] * dims), min_size=levels, max_size=levels))
+        ),
         stem_stride=draw(per_axis(st.sampled_from([1, 2, 4]))),
         act=draw(st.sampled_from(["GELU", "RELU", "PRELU", ("LEAKYRELU", {"negative_slope": 0.1})])),
         norm=draw(st.sampled_from(NORMS)),

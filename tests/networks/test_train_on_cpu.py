@@ -47,6 +47,7 @@ def test_training_computes_what_the_formula_says(before, row, channels, kernel, 
     [
         (2, {}),
         (3, {"stem_stride": 2, "strides": [1, (1, 2, 3)], "kernel_size": (3, 5, 1)}),
+        (3, {"kernel_size": [(7, 7, 3), (7, 7, 1), (5, 5, 5)], "features": (8, 12, 20, 32)}),
         (3, {"act": "PRELU", "norm": "instance", "features": (8, 12, 20, 32)}),
     ],
 )

@@ -53,8 +53,9 @@ def test_the_hippocampus_masks_are_evaluated_as_they_are_predicted():
 def test_ids_of_both_kinds_differ_only_by_what_is_of_volumes_or_of_images():
     volumes, images = (shipped_configs(name)["train.json"] for name in NAMES)
     assert images.keys() - volumes.keys() == {"instances"}
-    of_volumes = {"spacing", "on_nonfinite", "resample_tilt", "skip_empty", "skip_empty_margin", "foreground_share"}
-    assert volumes.keys() - images.keys() == of_volumes | {"margin", "straight_boundary"}
+    of_volumes = {"spacing", "on_nonfinite", "resample_tilt", "skip_empty", "skip_empty_margin", "straight_boundary"}
+    of_volumes |= {"margin", "rotate_range", "scale_range", "shear_range"}
+    assert volumes.keys() - images.keys() == of_volumes
     for part in ("train", "validate"):
         assert volumes[part] == images[part]
 

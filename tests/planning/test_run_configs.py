@@ -53,7 +53,7 @@ def test_any_override_is_the_runs_own_value(left):
         "spacing": (1.0, 1.0, 2.0),
         "network_def#features": [8, 16, 16],
         "augmentation#1#margin": 2.5,
-        "image_preprocessing#3#channel_wise": False,
+        "normalization#channel_wise": False,
         "straight_boundary": True,
         "mode": "constant",
     }
@@ -63,7 +63,7 @@ def test_any_override_is_the_runs_own_value(left):
     for config in (train, inference):
         assert config["labels"] == ["a", "b"] and list(config["spacing"]) == [1.0, 1.0, 2.0]
         assert config["network_def"]["features"] == [8, 16, 16] and config["network_def"]["stem_stride"] == 2
-        assert config["image_preprocessing"][3]["channel_wise"] is False
+        assert config["normalization"]["channel_wise"] is False
         assert config["straight_boundary"] is True and config["mode"] == "constant"
     assert "straight_boundary" not in configs["evaluate.json"]  # train.json, which comes before, says it
 

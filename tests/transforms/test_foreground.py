@@ -14,6 +14,12 @@ def test_background_is_the_minimum_of_each_channel():
     assert above_background(image).tolist() == [[[True, False, True]], [[False, False, True]]]
 
 
+def test_background_is_zero_where_much_of_it_is():
+    """As a normalisation within the rest leaves it, some of which lies below."""
+    image = torch.tensor([[[-1.5, 0.0, 0.0, 0.0, 0.7]]])
+    assert above_background(image).tolist() == [[[True, False, False, False, True]]]
+
+
 def test_a_constant_volume_is_all_foreground():
     assert above_background(torch.zeros(1, 2, 3, 4)).all()
 

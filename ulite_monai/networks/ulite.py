@@ -164,7 +164,7 @@ def _check_features(features: Sequence[int]) -> tuple[int, ...]:
 def _kernels(
     size: int | Sequence[int] | Sequence[Sequence[int]], levels: int, spatial_dims: int
 ) -> list[tuple[int, ...]]:
-    of_levels = not isinstance(size, int | str) and any(isinstance(entry, Sequence) for entry in size)
+    of_levels = not isinstance(size, int | str) and all(isinstance(entry, Sequence) for entry in size)
     kernels = size if of_levels else [per_axis("kernel_size", size, spatial_dims, odd=True)] * levels  # type: ignore[arg-type]
     return per_level("kernel_size", kernels, levels, spatial_dims, odd=True)  # type: ignore[arg-type]
 

@@ -18,7 +18,7 @@ from ulite_monai.datasets.labelled_set import LabelledSet
 from ulite_monai.engines.memory import free_memory
 from ulite_monai.io.affine import spacing_of
 from ulite_monai.io.dicom.series import DicomSeries
-from ulite_monai.io.images import is_image_file, open_image, read_rgb
+from ulite_monai.io.images import is_image_file, read_label_image, read_rgb
 from ulite_monai.io.nifti import read_nifti_grid
 from ulite_monai.io.read_volume import load_readers
 from ulite_monai.io.references import read_reference
@@ -42,10 +42,10 @@ def fingerprint(cases: LabelledSet, tell: Callable[[int, int], None] | None = No
         tell: called with the number of cases done and of all.
 
     Returns:
-        `kind` ("volumes" or "images"), `channels`, `modality`, `classes`, `instances`, `cases` (a dictionary each: `shape`,
-        `spacing`, `axes` as stored, `range` of the values, `empty` share of voxels at the minimum, `filled` shape of
-        what isn't, `classes`: by name its `volume`, `extent`, `components`, `largest` component's extent), and
-        `intensities` of all labelled voxels, by channel: percentiles, mean and sd.
+        `kind` ("volumes" or "images"), `channels`, `modality`, `classes`, `instances`; `intensities` of all labelled
+        voxels by channel (percentiles, mean, sd); and `cases`, a dictionary each: `shape`, `spacing`, `axes` as
+        stored, `range` of the values, `empty` share of voxels at the minimum, `filled` shape of what isn't, and
+        `classes`, by name the `volume`, `extent`, `components` and the `largest` component's extent.
 
     Raises:
         InputError: When a case can't be read.
@@ -119,7 +119,7 @@ def _turned(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 def _image(item: Mapping[str, Any], classes: Mapping[int, str], instances: bool) -> tuple[dict[str, Any], np.ndarray]:
     colours = read_rgb(item["image"])
-    label = np.asarray(open_image(item["label"])).T
+    label = read_label_image(item["label"])
     grey = bool((colours == colours[..., :1]).all())
     case = {"id": str(item["case_id"]), "spacing": [1.0, 1.0], "axes": "xy", "grey": grey}
     return _described(case, list(np.moveaxis(colours, -1, 0)), label > 0 if instances else label, classes)

@@ -180,7 +180,9 @@ class _Planner:
             if choice is not None:
                 self._take(choice)
         train = {"labels": data.classes, "in_channels": data.channels, **self.ids}
-        inference = {name: train[name] for name in ("labels", "roi_size", "grow_windows", "flip_axes") if name in train}
+        inference: dict[str, Any] = {
+            name: train[name] for name in ("labels", "roi_size", "grow_windows", "flip_axes") if name in train
+        }
         if data.images:
             train |= {"instances": data.instances}
             inference.pop("flip_axes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shlex
 import shutil
@@ -22,6 +23,7 @@ from ulite_monai.planning.json_text import write_json
 from ulite_monai.planning.plan import Machine, Plan, make_plan
 from ulite_monai.planning.ranges import training_ranges
 from ulite_monai.planning.run_metadata import run_metadata
+from ulite_monai.training.settings import require_settings
 
 __all__ = ["plan_bundle", "training_command"]
 
@@ -57,6 +59,10 @@ def plan_bundle(
         seen = fingerprint(cases, lambda done, total: progress.update(bar, completed=done, total=total))
     if dims == "3" and seen["kind"] == "images":
         raise InputError(f"{dataset}: holds 2D images; --dims 3 is for volumes.")
+    axes = len(seen["cases"][0]["shape"])
+    sizes: dict[str, Any] = {name: given[name] for name in ("spacing", "patch_size") if name in given}
+    counts: dict[str, Any] = {name: given[name] for name in ("batch_size", "epochs", "val_interval") if name in given}
+    require_settings(axes, sizes, counts, given.get("flip_axes", []))
     plan = make_plan(seen, Machine.present(hours), dims, given)
     configs = _overridden(plan, given)
     source = find_bundle({"volumes": "hippocampus", "images": "nuclei"}[plan.kind])
@@ -99,7 +105,7 @@ def _overridden(plan: Plan, given: Mapping[str, Any]) -> dict[str, dict[str, Any
     configs = compose(plan.kind, values)
     for name, value in given.items():
         *path, last = name.split("#")
-        own = configs["train.json"].get(path[0]) if path else None
+        own = copy.deepcopy(configs["train.json"].get(path[0])) if path else None
         for config in (configs["train.json"], configs["inference.json"]) if path else ():
             if config is configs["train.json"] or config.get(path[0]) == own:
                 _put(config, path, last, value, name)
@@ -145,4 +151,3 @@ def _card(plan: Plan, dataset: str | Path) -> str:
         )
         + "\n"
     )
-

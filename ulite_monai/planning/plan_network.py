@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -43,10 +44,12 @@ class Grid:
         """2 along the axes whose spacing is about the finest, 1 along others; 1 for images, as in the paper."""
         if self.is_image:
             return [1, 1]
-        return [
-            2 if alike and not (self.flat and axis == self.thick) else 1
-            for axis, alike in enumerate(alike_of(self.spacing))
-        ]
+        return [2 if alike else 1 for alike in self.alike(self.spacing)]
+
+    def alike(self, spacing: np.ndarray) -> list[bool]:
+        """Whether a spacing along an axis is about the finest, and slices follow one another along it."""
+        compared = np.where([self.flat and axis == self.thick for axis in range(len(spacing))], np.inf, spacing)
+        return [bool(step < ALIKE * compared.min()) for step in compared]
 
     @property
     def voxels_a_cell(self) -> int:
@@ -57,11 +60,6 @@ class Grid:
     def most_cells(self) -> int:
         """In a patch."""
         return IMAGE_PATCH**2 if self.is_image else MOST_CELLS[2 if self.flat else 3]
-
-
-def alike_of(spacing: np.ndarray) -> list[bool]:
-    """Whether the spacing along an axis is about the finest."""
-    return [bool(step < ALIKE * spacing.min()) for step in spacing]
 
 
 def patch_of(grid: Grid, size: np.ndarray, wanted: np.ndarray) -> tuple[list[int], int, str]:
@@ -86,7 +84,7 @@ def patch_of(grid: Grid, size: np.ndarray, wanted: np.ndarray) -> tuple[list[int
     if (patch == whole).all():
         reason = f"they hold the median case, {_by(size)} voxels, whole"
     while math.prod(patch) / grid.voxels_a_cell > grid.most_cells:
-        longest = int(np.argmax(np.where(patch > steps, patch * grid.spacing / wanted.clip(1) / grid.spacing, 0)))
+        longest = int(np.argmax(np.where(patch > steps, patch / wanted.clip(1), 0)))
         patch[longest] -= steps[longest]
         reason = (
             f"as much of a structure ({_by(wanted)} voxels with its surroundings) as a step of about a second allows"
@@ -105,7 +103,7 @@ def network_of(grid: Grid, patch: Sequence[int]) -> dict[str, Any]:
     strides: list[list[int]] = []
     kernels = []
     while len(strides) < 2 * len(WIDTHS) - 2:
-        alike = alike_of(spacing)
+        alike = grid.alike(spacing)
         kernel = [7 if near and side > 1 else 3 if side > 1 else 1 for near, side in zip(alike, cells, strict=True)]
         stride = [2 if near and side > COARSEST else 1 for near, side in zip(alike, cells, strict=True)]
         if max(stride) == 1 and strides:
@@ -113,8 +111,7 @@ def network_of(grid: Grid, patch: Sequence[int]) -> dict[str, Any]:
         kernels += [kernel, kernel]
         strides += [[1, 1, 1], stride]
         cells, spacing = np.ceil(cells / stride), spacing * stride
-    features = [WIDTHS[0], *(width for width in WIDTHS[: len(strides) // 2] for _ in range(2))]
-    features[2::2] = [width for width in WIDTHS[1 : len(strides) // 2 + 1]]
+    features = [WIDTHS[0], *(width for pair in pairwise(WIDTHS[: len(strides) // 2 + 1]) for width in pair)]
     arguments: dict[str, Any] = {"features": features, "strides": _short(strides), "stem_stride": _short(stem)}
     if any(min(kernel) < 7 for kernel in kernels):
         arguments["kernel_size"] = kernels
