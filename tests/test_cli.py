@@ -254,10 +254,23 @@ def test_evaluate(labelled, weights, tmp_path):
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["cases"] == 3 and summary["labels"]["anterior"]["dice"]["mean"] > 0.999
     lines = done.stderr.strip().splitlines()
-    assert [line.split(":")[0] for line in lines[-3:]] == ["anterior", "posterior", "3 cases; see out/metrics.csv."]
+    assert [line.split(":")[0] for line in lines[-3:]] == ["anterior", "posterior", "3 cases; see out/report.html."]
     assert len(list((tmp_path / "out").glob("worst_*.png"))) == 3
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert all(words in report for words in ("<h1>Hippocampus", "case_2", 'type="range"', "trained on"))
     done = ulite("evaluate", "hippocampus", *arguments, "-o", "one", *FOLD, cwd=tmp_path)
     assert done.returncode == 0 and len(metrics(tmp_path / "one")) == 2, done.stderr
+
+
+def test_evaluate_any_masks(labelled, tmp_path):
+    shutil.copytree(labelled / "labelsTr", tmp_path / "masks")
+    (tmp_path / "masks" / "case_1.nii.gz").unlink()
+    done = ulite("evaluate", "--masks", "masks", "--references", labelled, cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.splitlines()[0] == "not evaluated: case_1: masks holds no mask of it."
+    assert done.stderr.splitlines()[-1] == "2 cases, 1 not evaluated; see masks_evaluation/report.html."
+    assert {row["dice"] for row in metrics(tmp_path / "masks_evaluation")} == {"1"}
+    done = ulite("evaluate", "hippocampus", "--masks", "masks", cwd=tmp_path)
+    assert done.returncode == 1 and "give a BUNDLE with --dataset DIR, or --masks DIR with --ref" in done.stderr
 
 
 FOLD = ("--fold", "0", "--set", "num_folds=3")

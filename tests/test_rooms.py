@@ -14,12 +14,12 @@ BELOW = {
     "engines": {"networks"},
     "datasets": {"io"},
     "transforms": {"io"},
-    "reports": {"io"},
+    "reports": {"engines", "io"},  # engines for its list of versions
     "inferers": {"engines"},
     "bundles": set(),
     "training": {"datasets", "engines", "io", "networks", "reports"},
     "prediction": {"bundles", "datasets", "engines", "io", "networks", "reports", "transforms"},
-    "planning": {"bundles", "datasets", "engines", "io", "training"},
+    "planning": {"bundles", "datasets", "engines", "io", "reports", "training"},
     "label": {"bundles", "datasets", "io", "prediction", "reports"},
 }
 

@@ -250,21 +250,63 @@ def plan(
 
 @app.command()
 def evaluate(
-    bundle: Annotated[str, typer.Argument(help="hippocampus, nuclei, or a bundle's folder (its code is run).")],
-    dataset: Annotated[Path, typer.Option(help="A labelled data set: dataset.json, or imagesTr and labelsTr.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="A folder for metrics.csv, summary.json, pictures.")],
+    bundle: Annotated[
+        str | None, typer.Argument(help="hippocampus, nuclei, or a bundle's folder (its code is run).")
+    ] = None,
+    dataset: Annotated[Path | None, typer.Option(help="A labelled data set, to measure a bundle on.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Instead of a bundle: a folder of any program's masks.")] = None,
+    references: Annotated[Path | None, typer.Option(help="For --masks: a folder of labels, or a data set.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="A folder for report.html, metrics.csv, summary.json.")
+    ] = None,
     ckpt: Annotated[Path | None, typer.Option(help="Weights other than the bundle's own, or a quoted pattern.")] = None,
     fold: Annotated[str, typer.Option(help="all cases, or those that a fold validates.")] = "all",
     set: Annotated[list[str] | None, typer.Option("--set", help="id=value of train.json, repeatable.")] = None,
+    names: Annotated[Path | None, typer.Option(help="For --masks: a table of values and names, JSON or CSV.")] = None,
+    images: Annotated[Path | None, typer.Option(help="For --masks: the images, for the report's pictures.")] = None,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="For --masks: every value above 0 is one class.")
+    ] = False,
+    ignore: Annotated[int | None, typer.Option(help="For --masks: a value of references that counts nowhere.")] = None,
 ) -> None:
-    """Measure a bundle on labelled cases: Dice, surface distances in mm, volumes, per case and class."""
+    """Measure a bundle, or masks, on labelled cases: Dice, distances in mm, volumes, and a report to send."""
     from ulite_monai.engines.quiet import silence_noise
-    from ulite_monai.prediction.evaluate_bundle import evaluate_bundle
 
     silence_noise()
     logging.getLogger("ulite_monai").setLevel(logging.INFO)  # which says what it came to
-    part = int(fold) if fold.isdigit() else fold
-    evaluate_bundle(bundle, dataset, output, ckpt, part, dict(_setting(text) for text in set or []))
+    if (
+        (bundle is None) == (masks is None)
+        or (bundle is None) != (dataset is None)
+        or (masks is None) != (references is None)
+    ):
+        raise InputError("give a BUNDLE with --dataset DIR, or --masks DIR with --references DIR.")
+    if masks is not None and references is not None:
+        from rich.progress import Progress
+
+        from ulite_monai.prediction.evaluate_masks import evaluate_masks
+
+        folder = output or Path(f"{masks}_evaluation")
+        with Progress(transient=True) as progress:
+            bar = progress.add_task("measuring", total=None)
+            done = evaluate_masks(
+                masks,
+                references,
+                folder,
+                names,
+                images,
+                foreground,
+                ignore,
+                on_case=lambda number, total: progress.update(bar, completed=number, total=total),
+            )
+        if done.refused:
+            raise SystemExit(1)
+    elif bundle is not None and dataset is not None:
+        from ulite_monai.prediction.evaluate_bundle import evaluate_bundle
+
+        if output is None:
+            raise InputError("--output is missing: give a folder for the evaluation of a bundle, -o DIR.")
+        part = int(fold) if fold.isdigit() else fold
+        evaluate_bundle(bundle, dataset, output, ckpt, part, dict(_setting(text) for text in set or []))
 
 
 @app.command()

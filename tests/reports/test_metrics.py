@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy
 import torch
-from monai.metrics import compute_hausdorff_distance, compute_surface_dice
+from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
 
 from ulite_monai.reports.metrics import label_metrics, summarize
 
@@ -73,7 +73,18 @@ def test_a_straight_grid_has_monais_distances(spacing):
     one, other = (torch.from_numpy(mask)[None, None] for mask in (found, true))
     hd95 = compute_hausdorff_distance(one, other, include_background=True, percentile=95, spacing=spacing)
     nsd = compute_surface_dice(one, other, [1.0], include_background=True, spacing=spacing)
-    assert (row.hd95_mm, row.nsd) == pytest.approx((float(hd95), float(nsd)))
+    assd = compute_average_surface_distance(one, other, include_background=True, symmetric=True, spacing=spacing)
+    assert (row.hd95_mm, row.nsd, row.assd_mm) == pytest.approx((float(hd95), float(nsd), float(assd)))
+
+
+def test_what_is_ignored_counts_in_neither():
+    found, true = boxes(a=BOX, b=np.s_[14:18, 14:18, 14:18]), boxes(a=MOVED)
+    ignore = np.zeros(true.shape, bool)
+    ignore[:6], ignore[10:12], ignore[14:] = True, True, True
+    first, second = label_metrics("case", found, true, np.eye(4), LABELS, ignore)
+    assert (first.dice, first.hd95_mm, second.status) == (1.0, 0.0, "absent")
+    assert first.volume_ml == first.reference_ml == pytest.approx(4 * 36 / 1000)
+    assert found[4, 4, 4] == 1  # not the caller's arrays
 
 
 def test_missed_and_invented_count_as_zero_and_apart():
@@ -84,7 +95,8 @@ def test_missed_and_invented_count_as_zero_and_apart():
     entry = summary["labels"]["a"]
     assert (entry["both"], entry["missed"], entry["invented"], entry["absent"]) == (1, 1, 1, 0)
     assert entry["dice"]["mean"] == pytest.approx(1 / 3) and entry["dice"]["n"] == 3
-    assert entry["hd95_mm"] == {"n": 1, "mean": 0.0, "std": 0.0, "min": 0.0, "median": 0.0, "max": 0.0}
+    zero = {"n": 1, "mean": 0.0, "ci95": None, "std": 0.0, "min": 0.0, "median": 0.0, "max": 0.0}
+    assert entry["hd95_mm"] == zero and entry["worst_case"] in ("1", "2") and entry["agreement_ml"]["n"] == 3
     assert summary["labels"]["b"]["dice"] is None and summary["labels"]["b"]["absent"] == 3
     assert summary["mean_dice"] == pytest.approx(1 / 3) and summary["cases"] == 3
     json.dumps(summary, allow_nan=False)

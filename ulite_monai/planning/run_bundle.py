@@ -21,6 +21,7 @@ from ulite_monai.planning.ranges import training_ranges
 from ulite_monai.planning.run_card import run_card
 from ulite_monai.planning.run_configs import differing, load_configs, plain, run_configs
 from ulite_monai.planning.run_metadata import run_metadata, with_figures
+from ulite_monai.reports.html import write_report
 from ulite_monai.training.checkpoints import LAST, CheckpointHandler
 from ulite_monai.training.distributed import is_first
 
@@ -135,10 +136,11 @@ class RunBundle:
         self._write_card(metadata)
 
     def finish(self, checkpoints: CheckpointHandler) -> None:
-        """Write what the training came to, as `update` does, and log the commands to go on with."""
+        """Write what the training came to, as `update` does, and the report; log the commands to go on with."""
         self.update(checkpoints)
         if not (is_first() and self.is_whole):
             return
+        logger.info("report: %s", write_report(self.folder))
         folder = shlex.quote(str(self.folder))
         logger.info("evaluate: ulite evaluate %s --dataset YOUR_LABELLED_VOLUMES -o EVALUATION", folder)
         logger.info("use it: ulite predict --bundle %s -i YOUR_VOLUMES -o MASKS", folder)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from monai.metrics.utils import get_mask_edges
 from nibabel.affines import apply_affine
+from scipy.ndimage import find_objects
 from scipy.spatial import cKDTree
 
 from ulite_monai.io.affine import voxel_volume
+from ulite_monai.io.write_nifti import smallest_label_dtype
+from ulite_monai.reports.spread import agreement, spread
 from ulite_monai.reports.volumes import MM3_PER_ML
 
-__all__ = ["LabelMetrics", "label_metrics", "overlap", "overlaps", "summarize"]
+__all__ = ["STATUSES", "LabelMetrics", "label_metrics", "mean_dice_by_case", "overlap", "overlaps", "summarize"]
+
+STATUSES = ("both", "missed", "invented", "absent")
 
 NSD_TOLERANCE_MM = 1.0
 ROUNDING_MM = 1e-5  # of distances on grids whose affine is in 32-bit floats
@@ -35,8 +40,9 @@ class LabelMetrics:
         nsd: normalised surface Dice at 1 mm; 0 where missed or invented, None where absent.
         volume_ml: predicted volume.
         reference_ml: volume of the reference.
+        assd_mm: mean of the surface distances of both directions; None unless in both.
 
-    The last four are None in images whose pixels have no known size.
+    Millimetres, millilitres and NSD are None in images whose pixels have no known size.
     """
 
     case_id: str
@@ -47,6 +53,7 @@ class LabelMetrics:
     nsd: float | None
     volume_ml: float | None
     reference_ml: float | None
+    assd_mm: float | None = None
 
     @property
     def iou(self) -> float | None:
@@ -67,20 +74,36 @@ def label_metrics(
     reference: np.ndarray,
     affine: np.ndarray | None,
     labels: Sequence[str],
+    ignore: np.ndarray | None = None,
 ) -> list[LabelMetrics]:
     """The metrics of every label of a case.
 
     Args:
         case_id: the case.
-        prediction: label map of whole numbers, 2D or 3D.
+        prediction: label map of whole numbers >= 0, 2D or 3D.
         reference: label map of the same shape.
         affine: 4x4, voxel to world in mm, sheared or not; None for an image whose pixels have no known size.
         labels: names of the classes, in the order of the label values 1, 2, ...
+        ignore: mask of the same shape: voxels that count as background in both; None for none.
     """
-    return [
-        _one_label(case_id, name, prediction == value, reference == value, affine)
-        for value, name in enumerate(labels, start=1)
-    ]
+    if ignore is not None:
+        prediction, reference = (np.where(ignore, 0, mask) for mask in (prediction, reference))
+    masks = [mask.astype(smallest_label_dtype(mask), copy=False) for mask in (prediction, reference)]
+    boxes = [find_objects(mask, len(labels)) for mask in masks]
+    rows = []
+    for value, (name, *both) in enumerate(zip(labels, *boxes, strict=True), start=1):
+        box = _around([one for one in both if one is not None], prediction.ndim)
+        rows.append(_one_label(case_id, name, masks[0][box] == value, masks[1][box] == value, affine))
+    return rows
+
+
+def _around(boxes: Sequence[tuple[slice, ...]], dims: int) -> tuple[slice, ...]:
+    """The box that holds all boxes; an empty one around none."""
+    if not boxes:
+        return (slice(0),) * dims
+    return tuple(
+        slice(min(one.start for one in axis), max(one.stop for one in axis)) for axis in zip(*boxes, strict=True)
+    )
 
 
 def overlap(found: np.ndarray, true: np.ndarray) -> float | None:
@@ -96,62 +119,67 @@ def overlaps(found: np.ndarray, true: np.ndarray, classes: int) -> list[float]:
 
 
 def _one_label(case_id: str, name: str, found: np.ndarray, true: np.ndarray, affine: np.ndarray | None) -> LabelMetrics:
-    volumes = [None if affine is None else int(m.sum()) * voxel_volume(affine) / MM3_PER_ML for m in (found, true)]
+    voxel_ml = None if affine is None else voxel_volume(affine) / MM3_PER_ML
+    volume, reference = (None if voxel_ml is None else int(mask.sum()) * voxel_ml for mask in (found, true))
     dice = overlap(found, true)
     if dice is None:
-        return LabelMetrics(case_id, name, "absent", None, None, None, *volumes)
+        return LabelMetrics(case_id, name, "absent", None, None, None, volume, reference)
     if not true.any() or not found.any():
         status = "missed" if true.any() else "invented"
-        return LabelMetrics(case_id, name, status, dice, None, None if affine is None else 0.0, *volumes)
-    distances = (None, None) if affine is None else _surface_metrics(found, true, affine)
-    return LabelMetrics(case_id, name, "both", dice, *distances, *volumes)
+        return LabelMetrics(case_id, name, status, dice, None, None if affine is None else 0.0, volume, reference)
+    hd95, nsd, assd = (None, None, None) if affine is None else _surface_metrics(found, true, affine)
+    return LabelMetrics(case_id, name, "both", dice, hd95, nsd, volume, reference, assd)
 
 
-def _surface_metrics(found: np.ndarray, true: np.ndarray, affine: np.ndarray) -> tuple[float, float]:
-    """HD95 in mm and NSD at 1 mm: MONAI's, but between true positions, which a sheared grid's spacing can't give."""
-    edges = get_mask_edges(found, true, always_return_as_numpy=True)
+def _surface_metrics(found: np.ndarray, true: np.ndarray, affine: np.ndarray) -> tuple[float, float, float]:
+    """HD95 in mm, NSD at 1 mm, mean distance in mm: MONAI's, but between true positions, also on a sheared grid."""
+    edges = get_mask_edges(found, true)
     one, other = (apply_affine(affine, np.argwhere(edge)) for edge in edges)
     distances = [cKDTree(to).query(points)[0] for points, to in ((one, other), (other, one))]
     hd95 = max(float(np.percentile(side, 95)) for side in distances)
     near = sum(int((side <= NSD_TOLERANCE_MM + ROUNDING_MM).sum()) for side in distances)
-    return hd95, near / sum(map(len, distances))
+    return hd95, near / sum(map(len, distances)), float(np.concatenate(distances).mean())
+
+
+def mean_dice_by_case(rows: Sequence[LabelMetrics]) -> dict[str, float]:
+    """Of each case, by its id, the mean Dice over the labels that it or its reference holds; others are left out."""
+    dice: dict[str, list[float]] = {}
+    for row in rows:
+        if row.dice is not None:
+            dice.setdefault(row.case_id, []).append(row.dice)
+    return {case: statistics.fmean(values) for case, values in dice.items()}
 
 
 def summarize(rows: Sequence[LabelMetrics], labels: Sequence[str]) -> dict[str, Any]:
     """Per label and over the labels: means with spread over cases, and the counts of what the means leave out.
 
-    Dice, IoU and NSD average over all cases but the absent ones, with 0 for a missed or invented structure; HD95 over
-    the cases where both hold it, and `missed`, `invented`, `absent` say how many others there are.
+    Dice, IoU and NSD average over all cases but the absent ones, with 0 for a missed or invented structure; surface
+    distances over the cases where both hold it, and `missed`, `invented`, `absent` say how many others there are. So
+    that these don't flatter the agreement of the volumes, absent ones aren't part of it.
     """
     per_label = {name: _summarize_label([row for row in rows if row.label == name]) for name in labels}
     means = [entry["dice"]["mean"] for entry in per_label.values() if entry["dice"] is not None]
+    by_case = mean_dice_by_case(rows)
     return {
         "cases": len({row.case_id for row in rows}),
         "mean_dice": statistics.fmean(means) if means else None,
+        "case_dice": spread(list(by_case.values())),
+        "worst_case": min(by_case, key=by_case.__getitem__, default=None),
         "labels": per_label,
     }
 
 
 def _summarize_label(rows: Sequence[LabelMetrics]) -> dict[str, Any]:
+    present = [row for row in rows if row.status != "absent"]
+    worst = min(present, key=lambda row: row.dice or 0.0, default=None)
     return {
-        **{status: sum(row.status == status for row in rows) for status in ("both", "missed", "invented", "absent")},
-        "dice": _spread([row.dice for row in rows]),
-        "iou": _spread([row.iou for row in rows]),
-        "hd95_mm": _spread([row.hd95_mm for row in rows]),
-        "nsd_1mm": _spread([row.nsd for row in rows]),
-        "difference_ml": _spread([row.difference_ml for row in rows]),
-    }
-
-
-def _spread(values: Sequence[float | None]) -> Mapping[str, float] | None:
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    return {
-        "n": len(known),
-        "mean": statistics.fmean(known),
-        "std": statistics.pstdev(known),
-        "min": min(known),
-        "median": statistics.median(known),
-        "max": max(known),
+        **{status: sum(row.status == status for row in rows) for status in STATUSES},
+        "worst_case": worst.case_id if worst else None,
+        "dice": spread([row.dice for row in rows]),
+        "iou": spread([row.iou for row in rows]),
+        "hd95_mm": spread([row.hd95_mm for row in rows]),
+        "assd_mm": spread([row.assd_mm for row in rows]),
+        "nsd_1mm": spread([row.nsd for row in rows]),
+        "difference_ml": spread([row.difference_ml for row in rows]),
+        "agreement_ml": agreement([row.difference_ml for row in present if row.difference_ml is not None]),
     }

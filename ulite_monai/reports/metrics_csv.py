@@ -13,7 +13,7 @@ from ulite_monai.reports.metrics import LabelMetrics
 __all__ = ["read_metrics", "write_metrics"]
 
 # Those in millimetres and millilitres are empty for 2D images.
-NUMBERS = ("dice", "iou", "hd95_mm", "nsd_1mm", "volume_ml", "reference_ml", "difference_ml")
+NUMBERS = ("dice", "iou", "hd95_mm", "nsd_1mm", "volume_ml", "reference_ml", "difference_ml", "assd_mm")
 
 
 def write_metrics(rows: Iterable[LabelMetrics], path: str | Path) -> None:
@@ -48,13 +48,17 @@ def read_metrics(path: str | Path) -> list[LabelMetrics]:
 
 
 def _cells(row: LabelMetrics) -> list[str]:
-    numbers = (row.dice, row.iou, row.hd95_mm, row.nsd, row.volume_ml, row.reference_ml, row.difference_ml)
+    numbers = (row.dice, row.iou, row.hd95_mm, row.nsd, row.volume_ml, row.reference_ml, row.difference_ml, row.assd_mm)
     return [row.case_id, row.label, row.status, *("" if n is None else f"{n:.6g}" for n in numbers)]
 
 
 def _row(cells: dict[str, str]) -> LabelMetrics:
     dice, hd95, nsd, volume, reference = (
-        float(cells[name]) if cells[name] else None
-        for name in ("dice", "hd95_mm", "nsd_1mm", "volume_ml", "reference_ml")
+        _number(cells[name]) for name in ("dice", "hd95_mm", "nsd_1mm", "volume_ml", "reference_ml")
     )
-    return LabelMetrics(cells["case"], cells["label"], cells["status"], dice, hd95, nsd, volume, reference)
+    assd = _number(cells.get("assd_mm"))  # which evaluations before 0.6.0 didn't measure
+    return LabelMetrics(cells["case"], cells["label"], cells["status"], dice, hd95, nsd, volume, reference, assd)
+
+
+def _number(cell: str | None) -> float | None:
+    return float(cell) if cell else None

@@ -9,7 +9,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 
 from ulite_monai.io.affine import spacing_of
 
-__all__ = ["Plane", "direction_letters", "volume_planes"]
+__all__ = ["PLANES", "Plane", "around", "direction_letters", "volume_planes"]
 
 # Name, axis that it is cut across, axis of the columns, axis of the rows.
 PLANES = (("axial", 2, 0, 1), ("coronal", 1, 0, 2), ("sagittal", 0, 1, 2))
@@ -76,7 +76,7 @@ def volume_planes(
 
     drawn = [plane for plane in PLANES if min(mask.shape[plane[2]], mask.shape[plane[3]]) > 1] or PLANES
     whole = np.array([(0, size) for size in mask.shape])
-    close_up = _around(labelled, spacing)
+    close_up = around(labelled, spacing)
     return [section(*plane, whole) for plane in drawn], [section(*plane, close_up) for plane in drawn]
 
 
@@ -104,7 +104,7 @@ def _central_index(counts: np.ndarray) -> int:
     return int(full[np.abs(full - centre).argmin()])
 
 
-def _around(labelled: list[np.ndarray], spacing: np.ndarray) -> np.ndarray:
+def around(labelled: list[np.ndarray], spacing: np.ndarray) -> np.ndarray:
     """First and last voxel + 1 of every axis around what is labelled, with a margin, within the volume."""
     filled = [np.flatnonzero(counts) if counts.any() else np.arange(counts.size) for counts in labelled]
     box = np.array([(indices[0], indices[-1] + 1) for indices in filled])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["preview_figure", "write_preview"]
+__all__ = ["grey_window", "preview_figure", "write_preview"]
 
 BACKGROUND, TEXT, FAINT = "#141414", "#F2F2F2", "#A8A8A8"
 Style: TypeAlias = tuple[str, Any, float]  # a line's colour, pattern and width
@@ -84,7 +84,7 @@ def preview_figure(
         if image.shape[: mask.ndim] != mask.shape:
             raise ValueError(f"the image has shape {image.shape}, its mask {mask.shape}.")
     rows = _rows(image, masks, affine)
-    window = _grey_window([plane for row in rows if not row.framed for plane in row.planes])
+    window = grey_window([plane for row in rows if not row.framed for plane in row.planes])
     shown = np.concatenate([plane.mask.ravel() for row in rows for plane in row.planes])
     styles = _styles(labels, shown)
     legend = _legend(labels, masks.values(), set(np.unique(shown[shown > 0]).tolist()), styles)
@@ -150,7 +150,7 @@ def _rows(image: np.ndarray, masks: Mapping[str, np.ndarray], affine: np.ndarray
     return rows
 
 
-def _grey_window(planes: Sequence[Plane]) -> tuple[float, float]:
+def grey_window(planes: Sequence[Plane]) -> tuple[float, float]:
     """The intensities that become black and white, the same in all planes.
 
     Robust percentiles, narrowed to the labelled tissue's own range and as much on both sides: in a CT, air and bone
