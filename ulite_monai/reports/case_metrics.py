@@ -18,6 +18,8 @@ __all__ = ["CaseMetrics"]
 class CaseMetrics:
     """Handler of an evaluator that compares `pred` with `label`, label maps on the same grid.
 
+    Voxels whose `label` is above the number of classes don't count.
+
     Args:
         output_dir: gets `metrics.csv`, a row per case and label, `summary.json` and `report.html`; made if needed.
         labels: names of the classes, in the order of the label values 1, 2, ...
@@ -50,7 +52,8 @@ class CaseMetrics:
             mask, reference = (np.asarray(torch.as_tensor(output[key][0]).cpu()) for key in ("pred", "label"))
             affine = np.asarray(output["pred"].affine, dtype=np.float64) if mask.ndim == 3 else None
             case_id = str(data.get("case_id", len(self.evaluation.rows)))
-            self.evaluation.add(case_id, mask, reference, affine, str(data["image"].meta["filename_or_obj"]))
+            image = str(data["image"].meta["filename_or_obj"])
+            self.evaluation.add(case_id, mask, reference, affine, image, ignore=reference > len(self.labels))
 
     def write(self) -> None:
         """Write the files and pictures, and log the summary."""
