@@ -71,7 +71,7 @@ def patch_of(grid: Grid, size: np.ndarray, wanted: np.ndarray) -> tuple[list[int
         wanted: voxels that show a structure and what is around it.
     """
     if grid.is_image:
-        patch = [int(min(IMAGE_PATCH, 32 * math.ceil(side / 32))) for side in size]
+        patch = [min(IMAGE_PATCH, 32 * math.ceil(max(size) / 32))] * 2  # square, for quarter turns
         batch = int(np.clip(IMAGE_BATCH * IMAGE_PATCH**2 // math.prod(patch), 2, 16))
         return patch, batch, f"the median image has {_by(size)} pixels"
     steps = np.array([4 if axis == grid.thick else 8 for axis in range(3)])
