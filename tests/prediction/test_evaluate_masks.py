@@ -135,12 +135,12 @@ def test_images_of_0_and_255_are_one_class_of_foreground(tmp_path):
     reference[4:12, 5:15] = 255
     for folder, values in (("references", reference), ("masks", reference // 255)):
         (tmp_path / folder).mkdir()
-        Image.fromarray(values).save(tmp_path / folder / "image.png")
+        Image.fromarray(values).save(tmp_path / folder / "image.dcm.png")
     with pytest.raises(InputError, match=r"the masks hold the values \[1\], the references \[255\].*--foreground"):
         evaluate_masks(tmp_path / "masks", tmp_path / "references", tmp_path / "no")
     evaluate_masks(tmp_path / "masks", tmp_path / "references", tmp_path / "out", foreground=True)
     (row,) = rows(tmp_path / "out")
-    assert (row["label"], row["dice"], row["hd95_mm"], row["reference_ml"]) == ("foreground", "1", "", "")
+    assert [row[name] for name in ("case", "label", "dice", "hd95_mm")] == ["image.dcm", "foreground", "1", ""]
 
 
 def test_folders_that_have_nothing_in_common(tmp_path):

@@ -89,7 +89,9 @@ def test_an_image_has_one_slice_and_nothing_to_show_has_no_picture():
     colours = np.zeros((40, 30, 3), np.uint8)
     colours[:20, :, 0] = 255
     mask = np.zeros((40, 30), np.uint8)
-    mask[5:15, 10:20] = 1
+    mask[2:35, 10:20] = 1
+    small = (mask > 0) & (np.arange(40) < 12)[:, None]
+    assert slice_stack(colours, small * 1, small * 1, None)["size"] == [2 + 10 + 10, 30]  # margins as long as it is
     stack = slice_stack(colours, mask, mask, None)
     assert (stack["size"], stack["aspect"], len(stack["slices"]), stack["letters"]) == ([40, 30], 4 / 3, 1, [])
     shown = picture(stack["slices"][0]["image"])

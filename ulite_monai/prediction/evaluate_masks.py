@@ -146,7 +146,8 @@ def _by_name(folder: Path) -> dict[str, str]:
     files = {main_file(path) for path in files_below(folder) if is_readable(path) or path.name.endswith(".dcm")}
     found: dict[str, str] = {}
     for path in sorted(files):
-        name = (path.parent / stem(path)).relative_to(folder).as_posix().removesuffix(".dcm").removesuffix(".seg")
+        last = path.stem if path.suffix == ".dcm" else stem(path)
+        name = (path.parent / last).relative_to(folder).as_posix().removesuffix(".seg")
         found.setdefault(name, str(path))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,10 +105,16 @@ def _central_index(counts: np.ndarray) -> int:
     return int(full[np.abs(full - centre).argmin()])
 
 
-def around(labelled: list[np.ndarray], spacing: np.ndarray) -> np.ndarray:
-    """First and last voxel + 1 of every axis around what is labelled, with a margin, within the volume."""
+def around(labelled: Sequence[np.ndarray], spacing: np.ndarray, margin: float = MARGIN) -> np.ndarray:
+    """First and last voxel + 1 of every axis around what is labelled, with a margin, within the volume.
+
+    Args:
+        labelled: how many voxels are labelled in each section across each axis.
+        spacing: of the axes.
+        margin: share of the longest extent.
+    """
     filled = [np.flatnonzero(counts) if counts.any() else np.arange(counts.size) for counts in labelled]
     box = np.array([(indices[0], indices[-1] + 1) for indices in filled])
-    margin = max(MARGIN * ((box[:, 1] - box[:, 0]) * spacing).max(), LEAST_MARGIN * spacing.min())
-    wider = box + np.outer(np.maximum(np.rint(margin / spacing), 1), (-1, 1)).astype(int)
+    border = max(margin * ((box[:, 1] - box[:, 0]) * spacing).max(), LEAST_MARGIN * spacing.min())
+    wider = box + np.outer(np.maximum(np.rint(border / spacing), 1), (-1, 1)).astype(int)
     return np.clip(wider, 0, [[counts.size] for counts in labelled])

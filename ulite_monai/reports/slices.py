@@ -44,16 +44,7 @@ def slice_stack(
         URI, or None) and `outlines` (`value`, `of` "mask" or "reference", and the `path` in half pixels).
     """
     if mask.ndim == 2:
-        slices = [_slice("", None if image is None else image.swapaxes(0, 1), mask.T, reference.T, None)]
-        columns, rows = mask.shape
-        return {
-            "plane": "",
-            "letters": [],
-            "size": [columns, rows],
-            "aspect": columns / rows,
-            "start": 0,
-            "slices": slices,
-        }
+        return _of_image(image, mask, reference)
     assert affine is not None
     turn = ornt_transform(io_orientation(affine), axcodes2ornt("LPI"))
     to_input = inv_ornt_aff(turn, mask.shape)
@@ -93,6 +84,16 @@ def slice_stack(
         "start": int(wrong[chosen].argmax()) if wrong.any() else len(chosen) // 2,
         "slices": slices,
     }
+
+
+def _of_image(image: np.ndarray | None, mask: np.ndarray, reference: np.ndarray) -> dict[str, Any]:
+    """A 2D image, but for what lies far from a small structure."""
+    held = (mask > 0) | (reference > 0)
+    box = tuple(slice(*edges) for edges in around([held.sum(axis=1), held.sum(axis=0)], np.ones(2), margin=1.0))
+    picture = None if image is None else image[box].swapaxes(0, 1)
+    rows, columns = mask[box].T.shape
+    slices = [_slice("", picture, mask[box].T, reference[box].T, None)]
+    return {"plane": "", "letters": [], "size": [columns, rows], "aspect": columns / rows, "start": 0, "slices": slices}
 
 
 def _plane(spacing: np.ndarray) -> tuple[str, int, int, int]:
