@@ -100,12 +100,12 @@ def test_what_no_seg_can_refer_to_is_refused_before_the_network_runs(
     assert {file.name for file in (tmp_path / "out").iterdir()} <= {"predictions.json"}
 
 
-def test_predict_tells_why_the_only_series_cant_be_used(write_series, weights):
+def test_predict_says_why_the_only_series_cant_be_used(write_series, weights):
     with pytest.raises(InputError, match=r"tilted by .*--resample-tilt"):
         predict(write_series(volume(), change=tilted), ckpt=weights, device="cpu")
 
 
-def test_predict_tells_of_a_lost_slice(write_series, weights):
+def test_predict_reports_a_lost_slice(write_series, weights):
     folder = write_series(volume(), AXIAL)
     lost = next(folder.glob("*_23"))
     lost.write_bytes(bytes(900))

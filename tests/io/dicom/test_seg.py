@@ -198,7 +198,7 @@ def test_a_time_point_of_a_multi_frame_file(write_series, tmp_path):
         assert not pydicom.dcmread(empty).pixel_array.any()
 
 
-def test_what_made_it_is_told(write_series, tmp_path):
+def test_what_made_it_is_reported(write_series, tmp_path):
     written(write_series(), tmp_path / "m.seg.dcm")
     seg = pydicom.dcmread(tmp_path / "m.seg.dcm")
     assert seg.ContentCreatorName == "U-Lite hippocampus 0.1.0^"
@@ -367,11 +367,11 @@ def test_what_the_headers_lack_is_filled_and_said_but_not_in_the_files(write_ser
     folder = write_series(change=bare)
     before = {file: file.read_bytes() for file in folder.iterdir()}
     _, _, notes = written(folder, tmp_path / "m.seg.dcm")
-    told = " ".join(notes)
-    assert "lacks PatientBirthDate, AccessionNumber; left empty" in told
-    assert "lacks FrameOfReferenceUID; the DICOM SEG has a new one" in told
-    assert "lacks SliceThickness" in told and "PatientAge isn't in DICOM's form" in told
-    assert "Secret" not in told and "42" not in told.replace("series7_8730791c", "")
+    reported = " ".join(notes)
+    assert "lacks PatientBirthDate, AccessionNumber; left empty" in reported
+    assert "lacks FrameOfReferenceUID; the DICOM SEG has a new one" in reported
+    assert "lacks SliceThickness" in reported and "PatientAge isn't in DICOM's form" in reported
+    assert "Secret" not in reported and "42" not in reported.replace("series7_8730791c", "")
     assert {file: file.read_bytes() for file in folder.iterdir()} == before
     seg = pydicom.dcmread(tmp_path / "m.seg.dcm")
     assert seg.FrameOfReferenceUID and seg.AccessionNumber == ""
