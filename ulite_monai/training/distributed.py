@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -29,6 +30,8 @@ def join() -> torch.device:
         raise InputError(
             "multi_gpu_train.json needs torchrun: torchrun --nproc_per_node=GPUS -m monai.bundle run training ..."
         )
+    # Imported later, by DistributedDataParallel, this module would hold the group as a default of its functions.
+    importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     if not torch.cuda.is_available():
         return torch.device("cpu")
@@ -78,6 +81,16 @@ def require_enough(*parts: Sequence[Any]) -> None:
         )
 
 
-def leave() -> None:
-    """Leave the group of processes."""
+def leave(network: DistributedDataParallel) -> None:
+    """Leave the group of processes when all have come here, and end the threads that communicated for it.
+
+    A thread of gloo's that lets go of its last tensor while the interpreter ends aborts the process
+    (pytorch/pytorch#190489). The threads end with the last reference to the group.
+
+    Args:
+        network: what `wrap` made, which holds the group; it can't be trained any more.
+    """
+    dist.barrier(device_ids=[torch.cuda.current_device()] if torch.cuda.is_available() else None)
+    for holder in ("reducer", "logger", "process_group"):
+        delattr(network, holder)
     dist.destroy_process_group()
