@@ -1,6 +1,7 @@
 """The command `ulite`, as a person types it."""
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -10,10 +11,13 @@ import sys
 import nibabel as nib
 import numpy as np
 import pytest
+from rich.console import Console
 
 import ulite_monai
 from tests.conftest import environment, expected_mask, run_bundle, write_volume
-from ulite_monai.cli import _setting
+from ulite_monai.cli import _setting, _summary
+from ulite_monai.prediction.options import CaseResult
+from ulite_monai.reports.volumes import LabelVolume
 
 COMMAND = [sys.executable, "-W", "ignore", "-c", "from ulite_monai.cli import main; main()"]
 
@@ -57,6 +61,29 @@ def test_predict(weights, tmp_path):
     assert "[1/2] case_0: done" in done.stdout and "anterior, mL" in done.stdout
     assert nib.load(tmp_path / "out" / "case_1.nii.gz").shape == (30, 34, 26)
     assert (tmp_path / "out" / "volumes.csv").read_text().count("\n") == 1 + 4
+
+
+def shown(results, labels, width=80):
+    """What ends a run, as a terminal of so many columns shows it."""
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(_summary(results, labels, width))
+    return console.export_text().splitlines()
+
+
+def test_the_table_that_ends_a_run_is_readable_whatever_the_number_of_classes():
+    labels = [f"class number {value}" for value in range(1, 31)]
+    volumes = [LabelVolume(label, value, value - 1, (value - 1) / 8, None) for value, label in enumerate(labels, 1)]
+    case, other = (CaseResult(name, "", volumes=volumes, seconds=1.25) for name in ("a case", "other"))
+    lines = shown([case], labels)
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in lines]
+    assert all([one.label, f"{one.volume_ml:.3f}"] in rows for one in volumes)
+    assert any("a case" in line and "29 of 30" in line for line in lines)
+    failed = CaseResult("odd", "", "failed")
+    lines = shown([case, other, failed], labels)
+    assert sum("29 of 30" in line for line in lines) == 2 and "volumes.csv" in lines[-1] and len(lines) < 12
+    few = CaseResult("a case", "", volumes=volumes[:2], seconds=1.25)
+    row = next(line for line in shown([few], labels[:2]) if "a case" in line)
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == ["a case", "done", "0.000", "0.125", "1.2"]
 
 
 @pytest.mark.slow
@@ -260,6 +287,9 @@ def test_evaluate(labelled, weights, tmp_path):
     assert all(words in report for words in ("<h1>Hippocampus", "case_2", 'type="range"', "trained on"))
     done = ulite("evaluate", "hippocampus", *arguments, "-o", "one", *FOLD, cwd=tmp_path)
     assert done.returncode == 0 and len(metrics(tmp_path / "one")) == 2, done.stderr
+    odd = shutil.copytree(labelled, tmp_path / "@50% #2 $x")
+    done = ulite("evaluate", "hippocampus", "--dataset", odd, *arguments[2:], "-o", "#out", *FOLD, cwd=tmp_path)
+    assert metrics(tmp_path / "#out") == metrics(tmp_path / "one"), done.stderr
 
 
 def test_evaluate_any_masks(labelled, tmp_path):
@@ -341,7 +371,7 @@ def mended(path):
 
 
 @pytest.mark.slow
-def test_every_command_tells_a_mended_header_once(bundle, weights, tmp_path):
+def test_every_command_reports_a_mended_header_once(bundle, weights, tmp_path):
     path = mended(tmp_path / "data" / "imagesTr" / "a.nii")
     write_volume(tmp_path / "data" / "labelsTr" / "a.nii.gz", np.ones((30, 34, 26), np.uint8))
     config = str(bundle / "configs/inference.json")

@@ -45,13 +45,14 @@ def main() -> None:
             typer.echo("interrupted.", err=True)
         raise
     except Exception as error:
-        told = input_error(error)
-        if told is None:
+        message = input_error(error)
+        if message is None:
             raise
-        typer.echo(f"error: {told}", err=True)
+        typer.echo(f"error: {message}", err=True)
         raise SystemExit(1) from None
 
 
+CASE_WIDTH = 36  # of the table that ends a run, for the columns beside the classes
 INTERRUPTED = 130  # the exit code after Ctrl-C
 
 
@@ -130,20 +131,20 @@ def predict(
                 windows, completed=done, total=total, visible=done < total
             )
 
-            def tell(result: Any, number: int, total: int) -> None:
+            def report(result: Any, number: int, total: int) -> None:
                 progress.update(bar, completed=number, total=total)
                 text = f"[{number}/{total}] {result.id}: {result.status}, {result.seconds:.1f} s"
                 console.print(text + (f": {result.message}" if result.message else ""), markup=False, soft_wrap=True)
                 for warning in result.warnings:
                     console.print(f"    warning: {warning}", markup=False, soft_wrap=True)
 
-            results = predict_cases(input, output, segmenter, options, tell)
+            results = predict_cases(input, output, segmenter, options, report)
     except KeyboardInterrupt:
-        told = f"interrupted: what was done is in {output}; the same command with --resume goes on."
-        raise _Stopped(told, INTERRUPTED) from None
+        message = f"interrupted: what was done is in {output}; the same command with --resume goes on."
+        raise _Stopped(message, INTERRUPTED) from None
     except InputError as error:
         raise _Stopped(f"error: {error}", 1) from None
-    console.print(_summary(results, segmenter.labels))
+    console.print(_summary(results, segmenter.labels, console.width))
     if any(result.status in ("failed", "refused") for result in results):
         raise SystemExit(1)
 
@@ -164,16 +165,29 @@ def _setting(text: str) -> tuple[str, Any]:
     return name, value
 
 
-def _summary(results: list[Any], labels: list[str]) -> Any:
+def _summary(results: list[Any], labels: list[str], width: int) -> Any:
+    """A table with a row a case; where many classes don't fit beside each other, a row a class of the only case."""
+    from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("case", "status", *(escape(f"{label}, mL") for label in labels), "seconds")
+    fits = CASE_WIDTH + sum(len(f"{label}, mL") + 3 for label in labels) <= width
+    columns = [f"{label}, mL" for label in labels] if fits else ["classes found"]
+    table = Table("case", "status", *map(escape, columns), "seconds")
     table.columns[0].overflow = "fold"
     for result in results:
         volumes = ["" if v.volume_ml is None else f"{v.volume_ml:.3f}" for v in result.volumes]
-        table.add_row(escape(result.id), result.status, *(volumes or [""] * len(labels)), f"{result.seconds:.1f}")
-    return table
+        if not fits and volumes:
+            volumes = [f"{sum(v.voxels > 0 for v in result.volumes)} of {len(labels)}"]
+        table.add_row(escape(result.id), result.status, *(volumes or [""] * len(columns)), f"{result.seconds:.1f}")
+    if fits:
+        return table
+    if len(results) > 1:
+        return Group(table, "--statistics writes the volume of each class to volumes.csv.")
+    classes = Table("class", "mL")
+    for volume in results[0].volumes:
+        classes.add_row(escape(volume.label), "" if volume.volume_ml is None else f"{volume.volume_ml:.3f}")
+    return Group(classes, table)
 
 
 @app.command()

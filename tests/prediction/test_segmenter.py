@@ -116,6 +116,14 @@ def test_several_bundles_are_averaged(bundle, weights, tmp_path):
     assert np.array_equal(of_bundles(image).mask, of_weights(image).mask)
 
 
+def test_an_ensemble_has_the_windows_of_its_bundles_that_were_trained_on_patches(bundle, weights, tmp_path):
+    of_patches = {"roi_size": [24, 32, 24], "grow_windows": False, "overlap": 0.5}
+    for name, windows in (("a", {"roi_size": [96, 96, 96], "overlap": 0.25}), ("b", of_patches)):
+        make_bundle(bundle, weights, tmp_path / name, **windows)
+    settings = Segmenter(tmp_path / "[ab]", device="cpu").settings
+    assert {name: settings[name] for name in of_patches} == of_patches
+
+
 def test_bundles_that_were_trained_otherwise_make_no_ensemble(bundle, weights, tmp_path):
     for name, labels in (("a", ["left", "right"]), ("b", ["right", "left"])):
         make_bundle(bundle, weights, tmp_path / name, labels=labels)

@@ -1,6 +1,7 @@
 """DICOM series, as `ulite predict` takes them."""
 
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -81,17 +82,27 @@ def test_a_seg_of_a_file_is_refused(segmenter, tmp_path):
     ("series", "options", "status", "words"),
     [
         ("odd_series/ct_flipped_iop_17slices", PredictOptions(), "refused", "CT"),
-        ("odd_series_noise_pixels/gantrytilting_001", PredictOptions(force=True), "failed", "resample-tilt"),
+        ("odd_series_noise_pixels/gantrytilting_001", PredictOptions(force=True), "refused", "resample-tilt"),
         ("odd_series_noise_pixels/gantrytilting_001", PredictOptions(force=True, resample_tilt=True), "done", ""),
     ],
 )
-def test_a_listed_folder_is_judged_as_the_series_in_it(
+def test_a_listed_folder_is_treated_as_the_series_in_it(
     segmenter, shared_data, tmp_path, series, options, status, words
 ):
     listed = tmp_path / "list.json"
     listed.write_text(json.dumps([{"image": str(shared_data / "dicom" / series)}]))
     (result,) = predict_cases(listed, tmp_path / "out", segmenter, options)
     assert result.status.replace("empty", "done") == status and words in result.message, result
+
+
+def test_a_listed_folder_gets_a_seg_beside_its_mask(segmenter, shared_data, tmp_path):
+    pytest.importorskip("highdicom", reason="the dicom extra isn't installed")
+    folder, image = shared_data / "dicom/odd_series/ct_flipped_iop_17slices", write_volume(tmp_path / "b.nii", volume())
+    (tmp_path / "list.json").write_text(json.dumps([{"image": str(folder), "case_id": "a"}, str(image)]))
+    options = PredictOptions(format="both", force=True)
+    results = predict_cases(tmp_path / "list.json", tmp_path / "out", segmenter, options)
+    names = [[Path(path).name for path in result.outputs] for result in results]
+    assert names == [["a.nii.gz", "a.seg.dcm"], ["b.nii.gz"]]
 
 
 def test_one_dicom_file_is_one_slice_and_a_name_must_fit_the_format(weights, shared_data, tmp_path):

@@ -8,7 +8,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +145,7 @@ def find_cases(path: str | Path, channels: int = 1) -> list[Case]:
     if not root.exists():
         raise InputError(f"{root}: no such file or folder.")
     if root.suffix == ".json" and root.is_file():
-        cases = _from_datalist(root)
+        cases = [_with_series(case) for case in _from_datalist(root)]
     elif root.is_file() and is_readable(root):
         cases = [_from_file(root)]
     else:
@@ -308,6 +308,21 @@ def _from_dicom(root: Path) -> Iterator[Case]:
 
     for series in find_series(root).series:
         yield Case(series.id, (root,), series=series)
+
+
+def _with_series(case: Case) -> Case:
+    """The case with its DICOM series, where a data list names the file or the folder of exactly one."""
+    from ulite_monai.io.dicom.tree import find_series
+
+    path = case.image[0]
+    if len(case.image) > 1 or is_readable(path):
+        return case
+    try:
+        found = find_series(path).series
+    except InputError:  # its reader says so, and the other cases go on
+        return case
+    usable = [series for series in found if series.problem is None or series.tilt] or found
+    return replace(case, series=usable[0]) if len(usable) == 1 else case
 
 
 def _passed_over(root: Path) -> str:

@@ -1,12 +1,13 @@
-"""The configuration that MONAI is evaluating, with every override and overlay merged in."""
+"""What MONAI makes of a configuration: the one that it is evaluating, and texts that it is to leave alone."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from monai.bundle import ConfigParser
 
-__all__ = ["running_parser"]
+__all__ = ["literal", "running_parser"]
 
 
 def running_parser() -> ConfigParser:
@@ -25,3 +26,8 @@ def running_parser() -> ConfigParser:
         if isinstance(caller, ConfigParser):
             return caller
     raise RuntimeError("no configuration of MONAI is being evaluated.")
+
+
+def literal(path: str | Path) -> str:
+    """A path as the value of an id, whatever marks it holds that mean something to MONAI: `#`, `@`, `%`, `$`."""
+    return "$" + repr(str(path)).translate({ord(mark): f"\\x{ord(mark):x}" for mark in "#@%"})

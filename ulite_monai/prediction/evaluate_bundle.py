@@ -10,6 +10,7 @@ from monai.bundle import ConfigWorkflow
 
 from ulite_monai.bundles import find_bundle
 from ulite_monai.engines.command_line import require_ids
+from ulite_monai.engines.running_config import literal
 from ulite_monai.errors import InputError
 
 __all__ = ["evaluate_bundle"]
@@ -43,10 +44,7 @@ def evaluate_bundle(
         if not config.is_file():
             raise InputError(f"{root}: has no configs/{config.name}, so it can't be evaluated.")
     require_ids(overrides or {}, configs)
-    paths = {"bundle_root": str(root), "dataset_dir": str(dataset_dir), "output_dir": str(output_dir)}
-    for path in paths.values():
-        if "#" in path or path[0] in "$@%":
-            raise InputError(f"{path}: a path with # in it, or $, @, % at its start, can't be evaluated; rename it.")
+    paths = {"bundle_root": literal(root), "dataset_dir": literal(dataset_dir), "output_dir": literal(output_dir)}
     weights = {} if ckpt is None else {"ckpt": Path(ckpt)}  # as a path, not as text, which might be evaluated
     given: dict[str, Any] = {**paths, **weights, "fold": fold, **(overrides or {})}
     workflow = ConfigWorkflow(

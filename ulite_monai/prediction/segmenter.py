@@ -21,7 +21,7 @@ from torch import nn
 from ulite_monai.bundles import find_bundles
 from ulite_monai.engines.process import choose_device, is_true
 from ulite_monai.engines.quiet import silence_noise
-from ulite_monai.engines.running_config import running_parser
+from ulite_monai.engines.running_config import literal, running_parser
 from ulite_monai.engines.weights import checkpoint_files, load_network, weights_sha256
 from ulite_monai.errors import InputError, input_error, reason
 from ulite_monai.io.finite import NonFinite
@@ -36,6 +36,7 @@ SETTINGS = (
     *("spacing", "roi_size", "overlap", "grow_windows"),
     *("flip_axes", "in_channels", "on_nonfinite", "resample_tilt", "straight_boundary"),
 )
+WINDOWS = ("roi_size", "grow_windows", "overlap")
 OPTIONS_OF_THEIR_OWN = {
     "bundle_root": "the bundle",
     "dataset_dir": "the input",
@@ -113,15 +114,15 @@ class Segmenter:
         # As paths, not as text, which a configuration might evaluate.
         own = [folder / "models" / "model.pt" for folder in bundles]
         weights: Any = Path(ckpt) if ckpt is not None else own if len(own) > 1 else own[0]
-        given = {"bundle_root": str(bundles[0]), "device": str(choose_device(device)), "ckpt": weights}
+        given = {"bundle_root": literal(bundles[0]), "device": str(choose_device(device)), "ckpt": weights}
         parser.update({**given, **(overrides or {})})
         try:
             self._build(parser, bundles[0], tta)
         except Exception as error:  # MONAI wraps what an id's value provokes
-            told = input_error(error)
-            if told is None:
+            known = input_error(error)
+            if known is None:
                 raise InputError(f"{config}: {reason(error)}; check the ids given.") from error
-            raise told from error
+            raise known from error
         self.overrides = dict(overrides or {})
         self.own_weights = ckpt is None or is_own(bundles[0], self.ckpts)
 
@@ -210,7 +211,7 @@ class Segmenter:
             with_probabilities: whether to keep the classes' probabilities.
 
         Raises:
-            Exception: Whatever its files provoke; `ulite_monai.errors.reason` tells it in one line.
+            Exception: Whatever its files provoke; `ulite_monai.errors.reason` puts it in one line.
         """
         data = dict(self.preprocessing(dict(item)))
         image: MetaTensor = data["image"]
@@ -243,16 +244,22 @@ class Segmenter:
 
 
 def _equal_configs(bundles: Sequence[Path]) -> dict[str, Any]:
-    """The `inference.json` of all; networks with other labels or another spacing can't be averaged."""
-    first, *others = (ConfigParser.load_config_file(_config(folder)) for folder in bundles)
-    for folder, other in zip(bundles[1:], others, strict=True):
-        for name in sorted({*first, *other}):
+    """The `inference.json` of all; networks with other labels or another spacing can't be averaged.
+
+    How windows are laid over a volume follows from how large the volumes of a training were, so folds may differ. What
+    was trained on whole volumes runs on patches as well, but not the other way round: those of a bundle that was
+    trained on patches are taken, else the first bundle's.
+    """
+    configs = [ConfigParser.load_config_file(_config(folder)) for folder in bundles]
+    first = configs[0]
+    for folder, other in zip(bundles, configs, strict=True):
+        for name in sorted({*first, *other} - {*WINDOWS}):
             if first.get(name) != other.get(name):
                 raise InputError(
                     f"{folder}: was trained with {name} {other.get(name)}, {bundles[0]} with {first.get(name)}; "
                     "an ensemble needs bundles that were trained alike."
                 )
-    return first
+    return next((config for config in configs if str(config.get("grow_windows")).lower() == "false"), first)
 
 
 def _config(folder: Path) -> Path:
