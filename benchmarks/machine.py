@@ -31,7 +31,7 @@ def cpu_name() -> str:
 
 
 def cpu_features() -> list[str]:
-    """Instruction sets that decide how fast a CPU multiplies, as far as the system and ONEDNN_MAX_CPU_ISA tell."""
+    """Instruction sets that decide how fast a CPU multiplies, as far as the system and ONEDNN_MAX_CPU_ISA say."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             flags = next(line for line in file if line.startswith("flags")).split()

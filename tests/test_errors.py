@@ -14,7 +14,7 @@ Can not allocate 12 bytes
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "reported"),
     [
         (OPENVINO, "RuntimeError: Can not allocate 12 bytes"),
         ("Check 'a < b' failed at src/core/x.cpp:3:\n\nshapes differ", "RuntimeError: shapes differ"),
@@ -24,8 +24,8 @@ Can not allocate 12 bytes
         ("", "RuntimeError"),
     ],
 )
-def test_the_line_that_tells(message, told):
-    assert reason(RuntimeError(message)) == told
+def test_the_line_that_says_why(message, reported):
+    assert reason(RuntimeError(message)) == reported
 
 
 def test_an_input_error_below_comes_first():
@@ -44,6 +44,6 @@ def test_an_input_error_below_comes_first():
     ],
 )
 def test_what_ends_the_process_is_one_line(raised, line):
-    code = f"from ulite_monai.errors import *; tell_input_errors_in_one_line(); raise {raised}"
+    code = f"from ulite_monai.errors import *; report_input_errors_in_one_line(); raise {raised}"
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True)
     assert done.returncode != 0 and done.stderr.strip() == line and not done.stdout

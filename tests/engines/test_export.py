@@ -70,9 +70,9 @@ def _with_a_shifted_head(network: torch.nn.Module) -> torch.nn.Module:
 
 
 def test_the_check_runs_on_the_given_input(tmp_path: Path) -> None:
-    volume = torch.randn(1, 1, 10, 11, 12)
-    report = export_network(network_of(3), tmp_path / "n.ts", "torchscript", (1, 1, 8, 8, 8), {}, check_on=volume)
-    assert report.checked_shape == (1, 1, 10, 11, 12)
+    volume = torch.full((1, 1, 10, 11, 12), torch.nan)
+    with pytest.raises(RuntimeError, match="its logits differ from PyTorch's by nan"):
+        export_network(network_of(3), tmp_path / "n.ts", "torchscript", (1, 1, 8, 8, 8), {}, check_on=volume)
 
 
 @pytest.mark.parametrize(

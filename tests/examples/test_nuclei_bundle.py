@@ -64,7 +64,7 @@ def test_masks_are_right_and_of_the_images_size(weights, tmp_path, suffix):
     assert (np.asarray(mask) == expected(stored)).mean() > 0.999
 
 
-def test_what_cant_be_segmented_is_told_and_loses_no_other(weights, tmp_path, monkeypatch):
+def test_what_cant_be_segmented_is_reported_and_loses_no_other(weights, tmp_path, monkeypatch):
     folder = tmp_path / "in"
     folder.mkdir()
     Image.fromarray(picture(30, 20)).save(folder / "good.png")
@@ -74,7 +74,7 @@ def test_what_cant_be_segmented_is_told_and_loses_no_other(weights, tmp_path, mo
     (folder / "empty.png").touch()
     (folder / "text.jpg").write_text("no image")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50_000)
-    told = {
+    reported = {
         "huge": "is too large (",
         "pages": "holds 2 pages, one is needed; split it",
         "empty": "can't be read, it is damaged or of an unknown format",
@@ -84,7 +84,7 @@ def test_what_cant_be_segmented_is_told_and_loses_no_other(weights, tmp_path, mo
     assert results["good"].status == "done"
     seen = {one.id: one.problem for one in inspect_path(folder).rows}
     assert seen["good"] is None
-    for name, words in told.items():
+    for name, words in reported.items():
         assert results[name].status == "failed" and words in results[name].message, results[name]
         assert words in seen[name] and results[name].message.count("can't be read") == words.count("can't be read")
 

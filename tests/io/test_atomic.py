@@ -1,7 +1,9 @@
 """Files are whole or not there: after an error, on a full disk, after a killed process."""
 
+import os
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -31,20 +33,13 @@ def full_disk(after):
         resource.setrlimit(resource.RLIMIT_FSIZE, former)
 
 
-def leave_behind(path, process):
-    """What the killed process of this number leaves of a file that it was writing to `path`."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(b"half")
-        own, theirs = (f"-{number}-" for number in (temporary.name.split("-")[2], process))
-        leftover = temporary.with_name(temporary.name.replace(own, theirs, 1))
-        leftover.write_bytes(b"half")
+def leave_behind(path, age):
+    """What a process that was killed so many seconds ago leaves of a file that it was writing to `path`."""
+    program = f"import os; from ulite_monai.io.atomic import atomic_path\nwith atomic_path({str(path)!r}) as temporary:"
+    subprocess.run([sys.executable, "-c", f"{program} temporary.touch(); os._exit(9)"], check=False)
+    (leftover,) = path.parent.glob(f".partial-*{path.name}")
+    os.utime(leftover, (time.time() - age,) * 2)
     return leftover
-
-
-def dead_process():
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
 
 
 def test_an_error_leaves_what_was_there(tmp_path):
@@ -70,14 +65,15 @@ def test_a_folder_is_whole_or_not_there(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "new"]
 
 
-def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
-    dead = leave_behind(tmp_path / "deep" / "a.nii.gz", dead_process())
-    elsewhere = dead.with_name(".partial-0123abcd-1-00000000-a.nii.gz")
-    elsewhere.touch()
-    with atomic_path(tmp_path / "b.nii.gz") as living:
-        living.touch()
+def test_old_leftovers_go_and_what_may_still_be_written_stays(tmp_path):
+    old, new = (leave_behind(tmp_path / "deep" / name, age) for name, age in (("a.nii.gz", 4000), ("b.nii.gz", 3000)))
+    with atomic_path(tmp_path / "c.nii.gz") as own:
+        own.touch()
         remove_leftovers(tmp_path)
-        assert living.exists() and elsewhere.exists() and not dead.exists()
+        assert own.exists() and new.exists() and not old.exists()
+        remove_leftovers(tmp_path, of_this_process=True)
+        assert new.exists() and not own.exists()
+        own.touch()
     remove_leftovers(tmp_path / "missing")
 
 

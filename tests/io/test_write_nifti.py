@@ -248,7 +248,7 @@ def test_a_folder_in_the_way_is_an_error_with_a_name(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "m.nii"]
 
 
-def test_a_folder_that_is_a_file_is_told_in_one_line(tmp_path):
+def test_a_folder_that_is_a_file_is_reported_in_one_line(tmp_path):
     from ulite_monai.io.atomic import atomic_path
 
     (tmp_path / "file").write_text("x")

@@ -23,7 +23,7 @@ def test_the_readme_the_docs_and_ci_have_the_command_that_the_error_prints():
         ({"monailabel": "0.9.0", "dicomweb-client": "0.60.0"}, "monailabel must be ==0.8.5, it is 0.9.0; dicomweb-"),
     ],
 )
-def test_what_is_missing_or_too_new_is_told(monkeypatch, versions, words):
+def test_what_is_missing_or_too_new_is_reported(monkeypatch, versions, words):
     good = {"monailabel": "0.8.5", "pydicom-seg": "0.4.1", "pydicom": "2.4.5", "dicomweb-client": "0.59.3"}
     found = good | versions
     lines = ['dicomweb-client[gcp]<0.60,>=0.59.1; extra == "label"', 'pydicom<3,>=2.4.4; extra == "label"', "numpy"]

@@ -258,7 +258,7 @@ def test_the_next_sample_is_a_series(server, series):
         assert answer.status_code == 200 and answer.json()["id"] in uids, answer.text
 
 
-def test_an_unknown_series_is_told_and_leaves_nothing(server):
+def test_an_unknown_series_is_reported_and_leaves_nothing(server):
     answer = server.infer("1.2.3.4")
     assert answer.status_code == 404 and "the PACS has no series '1.2.3.4'" in answer.json()["detail"]
     assert not list((server.work / "dicom").rglob("1.2.3.4*"))
@@ -355,7 +355,7 @@ def test_no_log_names_the_patient(server):
     assert len(log) > 1000 and PATIENT not in log and "Doe" not in log
 
 
-def test_a_pacs_that_is_gone_is_told(label_python, cases, tmp_path):
+def test_a_pacs_that_is_gone_is_reported(label_python, cases, tmp_path):
     program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
     if program is None or not PLUGIN.is_file():
         pytest.skip("Orthanc isn't installed: apt-get install orthanc orthanc-dicomweb")

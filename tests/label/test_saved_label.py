@@ -44,7 +44,7 @@ def test_a_label_is_brought_to_the_bundles_values(image, tmp_path):
         ("label.nii.gz", np.ones((6, 5, 4), np.uint8), AFFINE, [{"name": "liver", "idx": 1}], "has a segment 'liver'"),
     ],
 )
-def test_what_is_wrong_with_a_label_is_told(image, tmp_path, name, array, affine, segments, words):
+def test_what_is_wrong_with_a_label_is_reported(image, tmp_path, name, array, affine, segments, words):
     path = tmp_path / name
     nib.save(nib.Nifti1Image(array, affine), tmp_path / "written.nii.gz")
     (tmp_path / "written.nii.gz").rename(path)

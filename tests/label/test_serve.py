@@ -16,7 +16,7 @@ def test_without_studies_it_says_what_to_give(tmp_path):
     assert done.returncode == 1 and "--studies is missing" in done.stderr and not list(tmp_path.iterdir())
 
 
-def test_the_wrong_environment_is_told_with_the_command_that_makes_one(tmp_path):
+def test_the_wrong_environment_is_reported_with_the_command_that_makes_one(tmp_path):
     if "ULITE_LABEL_PYTHON" not in os.environ and __import__("importlib.util").util.find_spec("monailabel"):
         pytest.skip("this environment is the right one")
     done = ulite(sys.executable, "serve", "--studies", ".", cwd=tmp_path)
@@ -55,7 +55,7 @@ def test_what_cannot_be_served_is_one_line(label_python, arguments, words, tmp_p
 
 
 @pytest.mark.slow
-def test_a_port_that_is_taken_is_told(label_python, tmp_path):
+def test_a_port_that_is_taken_is_reported(label_python, tmp_path):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

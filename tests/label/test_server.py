@@ -50,7 +50,7 @@ def saved(answer, path):
     return path
 
 
-def test_info_tells_models_trainers_strategies_and_images(server):
+def test_info_lists_models_trainers_strategies_and_images(server):
     info = server.get("/info/").json()
     assert info["labels"] == ["anterior", "posterior"]
     assert info["models"]["hippocampus"]["labels"] == {"anterior": 1, "posterior": 2}
@@ -136,8 +136,8 @@ def test_batch_segmentation_survives_a_broken_image(server, cases, predicted):
     for name in ids(cases):
         mask = nib.load(server.studies / "labels" / "original" / f"{name}.nii.gz")
         assert np.array_equal(np.asarray(mask.dataobj), np.asarray(nib.load(predicted / f"{name}.nii.gz").dataobj))
-    told = "\n".join(state["details"])
-    assert "broken: " in told and "the bundle is for" in told
+    reported = "\n".join(state["details"])
+    assert "broken: " in reported and "the bundle is for" in reported
     assert not list((server.studies / "labels" / "original").glob("broken*"))
 
 
@@ -150,13 +150,13 @@ assert "hippocampus" in client.info()["models"] and not client.auth_enabled()
 assert client.next_sample("first", {})["id"]
 session = client.create_session(path)["session_id"]
 params = {"result_extension": ".nii.gz", "result_dtype": "uint8"}
-by_id, told = client.infer("hippocampus", image, dict(params))
+by_id, reported = client.infer("hippocampus", image, dict(params))
 by_session, _ = client.infer("hippocampus", image, dict(params), session_id=session)
 client.remove_session(session)
 client.upload_image(path, "uploaded")
 assert "uploaded" in client.datastore()["objects"]
 client.save_label("uploaded", label, params={"label_info": [{"name": "anterior", "idx": 1}]})
-print(json.dumps([by_id, by_session, told, client.download_label("uploaded", "final")]))
+print(json.dumps([by_id, by_session, reported, client.download_label("uploaded", "final")]))
 """
 
 
@@ -167,11 +167,11 @@ def test_the_client_of_3d_slicer(label_python, server, cases, predicted, tmp_pat
         [label_python, "-W", "ignore", "-c", CLIENT, *arguments], env=environment(), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    by_id, by_session, told, back = json.loads(done.stdout.splitlines()[-1])
+    by_id, by_session, reported, back = json.loads(done.stdout.splitlines()[-1])
     expected = np.asarray(nib.load(predicted / image.name).dataobj)
     for path in (by_id, by_session):
         assert np.array_equal(np.asarray(nib.load(path).dataobj), expected)
-    assert told["label_names"] == {"anterior": 1, "posterior": 2}
+    assert reported["label_names"] == {"anterior": 1, "posterior": 2}
     assert np.array_equal(np.asarray(nib.load(back).dataobj), np.asarray(nib.load(label).dataobj))
     assert server.request("DELETE", "/datastore/image", params={"id": "uploaded"}).status_code == 200
     assert not (server.studies / "uploaded.nii.gz").exists()

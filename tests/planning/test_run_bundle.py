@@ -1,4 +1,4 @@
-"""What a training's bundle never replaces, and never tells."""
+"""What a training's bundle never replaces, and never says."""
 
 import json
 
@@ -37,7 +37,7 @@ def test_a_new_folder_is_free_and_weights_elsewhere_leave_no_bundle(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "reported"),
     [
         ("/home/jo/patients/MILLER_JANE", "MILLER_JANE"),
         ("['/a b/configs/train.json','c/configs/evaluate.json']", "['train.json','evaluate.json']"),
@@ -46,5 +46,5 @@ def test_a_new_folder_is_free_and_weights_elsewhere_leave_no_bundle(tmp_path):
         ("my_data/", "my_data/"),
     ],
 )
-def test_the_cards_command_names_no_folders(typed, told):
-    assert _without_folders(typed) == told
+def test_the_cards_command_names_no_folders(typed, reported):
+    assert _without_folders(typed) == reported

@@ -176,8 +176,8 @@ def test_every_way_gives_the_same_mask_of_an_image(images, tmp_path):
         {"image": str(path), "label": str(tmp_path / "command" / f"{path.stem}.png"), "case_id": path.stem}
         for path in images.iterdir()
     ]
-    for name, (mask, told) in of_evaluation(bundle, own, tmp_path / "evaluation", labelled).items():
-        assert np.array_equal(np.asarray(mask.dataobj).T > 0, masks[name] > 0) and told == []
+    for name, (mask, reported) in of_evaluation(bundle, own, tmp_path / "evaluation", labelled).items():
+        assert np.array_equal(np.asarray(mask.dataobj).T > 0, masks[name] > 0) and reported == []
 
 
 def itk_geometry(path):
@@ -192,17 +192,17 @@ def itk_geometry(path):
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_way_gives_the_same_voxels_on_the_same_grid_with_the_same_warnings(name, way, ways):
-    (mask, told), (expected, expected_told) = ways[way][name], ways["command"][name]
+    (mask, reported), (expected, expected_reported) = ways[way][name], ways["command"][name]
     voxels = np.asarray(mask.dataobj)
     assert voxels.any() and np.array_equal(voxels, np.asarray(expected.dataobj))
-    assert told == expected_told
+    assert reported == expected_reported
     if way == "evaluation":  # which knows millimetres alone
         assert np.allclose(mask.affine, read_volume(expected.get_filename()).affine, rtol=0, atol=1e-6)
     else:
         assert np.array_equal(mask.affine, expected.affine)
         assert type(mask) is type(expected) and mask.header.binaryblock == expected.header.binaryblock
     if name == "not a number":
-        assert "1 voxels were NaN" in told[0]
+        assert "1 voxels were NaN" in reported[0]
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)
@@ -248,8 +248,8 @@ def test_every_way_refuses_the_same_for_the_same_reason(refused, as_shipped, bun
     run.update(IDS)
     with pytest.raises(RuntimeError) as error:
         run.get_parsed_content("run")
-    told = str(input_error(error.value))
-    assert told.splitlines()[1:] == [f"error: {result.id}: {result.message}" for result in results]
+    reported = str(input_error(error.value))
+    assert reported.splitlines()[1:] == [f"error: {result.id}: {result.message}" for result in results]
     for case, result in zip(sorted(listed, key=lambda case: case["case_id"]), results, strict=True):
         (tmp_path / "one.json").write_text(json.dumps([case]))
         with pytest.raises(InputError) as error:

@@ -114,9 +114,9 @@ def test_ctrl_c_is_one_line_and_130(weights, make_inputs, tmp_path):
     while not seen or ("WAITING" not in seen[-1] and seen[-1]):
         seen.append(process.stdout.readline())
     os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=300)
+    _, reported = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert told.splitlines() == ["interrupted: what was done is in out; the same command with --resume goes on."]
+    assert reported.splitlines() == ["interrupted: what was done is in out; the same command with --resume goes on."]
     report = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert [case["id"] for case in report["cases"]] == ["a"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.nii.gz", "predictions.json"]
@@ -156,8 +156,9 @@ def test_killed_in_the_middle_leaves_whole_files_and_resumes(weights, tmp_path):
     finished = reported(tmp_path / "out")  # a case whose mask was there before its report is done again
     assert 3 <= len(finished) <= len(masks)
     before = {case: (tmp_path / "out" / f"{case}.nii.gz").stat().st_mtime_ns for case in finished}
-    leftover = leave_behind(tmp_path / "out" / "case_39.nii.gz", process.pid)
-    (tmp_path / "out" / "case_39.nii.gz").unlink()
+    for leftover in (tmp_path / "out").glob(".partial*"):
+        os.utime(leftover, (0, 0))
+    leftover = leave_behind(tmp_path / "out" / "case_39.nii.gz", age=4000)
     done = subprocess.run([*command, "--resume"], cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0 and "case_39: done" in done.stdout, done.stdout + done.stderr
     assert {case for case in before if f"{case}: skipped" in done.stdout} == set(finished)

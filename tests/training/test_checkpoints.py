@@ -106,7 +106,7 @@ def test_a_full_disk_leaves_both_files_as_they_were(tmp_path, monkeypatch, faili
     }
 
 
-def test_a_run_replaces_no_other_unless_told(tmp_path):
+def test_a_run_replaces_no_other_unless_asked(tmp_path):
     Run(tmp_path, 2).run()
     before = (tmp_path / "last.ckpt").read_bytes()
     with pytest.raises(InputError, match="holds a training already; go on with it by --resume True"):
@@ -164,7 +164,7 @@ def test_ctrl_c_says_what_is_saved_and_how_to_go_on(tmp_path):
         run_training(first.trainer, first.checkpoints)
 
 
-def test_a_batch_of_one_voxel_is_told_in_a_sentence(tmp_path):
+def test_a_batch_of_one_voxel_is_reported_in_a_sentence(tmp_path):
     run = Run(tmp_path, 1)
     run.trainer.add_event_handler(Events.STARTED, lambda engine: torch.nn.BatchNorm3d(2)(torch.ones(1, 2, 1, 1, 1)))
     run.trainer.run = functools.partial(run.trainer.run, [None] * STEPS)

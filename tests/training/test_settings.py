@@ -15,8 +15,8 @@ def test_what_is_right_passes():
 
 @pytest.mark.parametrize("value", [40, "[40,40,40]", [40, 40], [40, 0, 40], [40, "40", 40], [True] * 3, None])
 def test_one_number_per_axis(value):
-    told = re.escape(f'patch_size must be 3 numbers above 0, such as "[1, 1, 1]", got {value!r}.')
-    with pytest.raises(InputError, match=told):
+    reported = re.escape(f'patch_size must be 3 numbers above 0, such as "[1, 1, 1]", got {value!r}.')
+    with pytest.raises(InputError, match=reported):
         require_settings(3, {"patch_size": value}, {}, [])
 
 
@@ -28,6 +28,6 @@ def test_numbers_above_0(value):
 
 @pytest.mark.parametrize("value", [0, "0", [3], [-1], ["0"], [True], None])
 def test_axes_to_flip(value):
-    told = re.escape(f'flip_axes must be a list of axes from 0 to 2, such as "[0]", got {value!r}.')
-    with pytest.raises(InputError, match=told):
+    reported = re.escape(f'flip_axes must be a list of axes from 0 to 2, such as "[0]", got {value!r}.')
+    with pytest.raises(InputError, match=reported):
         require_settings(3, {}, {}, value)

@@ -80,16 +80,16 @@ def _inspect(case: Case) -> Inspected:
             return _inspect_image(case)
         volumes = [read_volume(file, "replace") for file in case.image]
     except Exception as error:  # whatever one file provokes, the others are listed
-        return Inspected(case.id, problem=_told(case, error))
+        return Inspected(case.id, problem=_problem(case, error))
     first = volumes[0]
     axes = "".join(str(axis) for axis in nib.orientations.aff2axcodes(first.affine))
     notes = tuple(warning for volume in volumes for warning in volume.warnings)
     return Inspected(case.id, "", "", first.array.shape, spacing_of(first.affine), axes, notes=notes)
 
 
-def _told(case: Case, error: Exception) -> str:
-    told = reason(error)
-    return told if str(case.image[0]) in told else f"{case.image[0]}: {told}"
+def _problem(case: Case, error: Exception) -> str:
+    why = reason(error)
+    return why if str(case.image[0]) in why else f"{case.image[0]}: {why}"
 
 
 def _inspect_image(case: Case) -> Inspected:

@@ -8,6 +8,7 @@ import logging
 
 import torch
 from torch import nn
+from torch.nn.utils import convert_conv2d_weight_memory_format, convert_conv3d_weight_memory_format
 
 from ulite_monai.engines.memory import bytes_per_voxel
 from ulite_monai.errors import InputError, reason
@@ -118,7 +119,8 @@ class TorchNetwork(nn.Module):
         self.bytes_per_voxel = bytes_per_voxel(network, "fused")
         # A CPU's caches hold one image better than a batch.
         self.image_by_image = device.type == "cpu" and not normalises_over_the_batch(network)
-        _make_channels_last(self.network)
+        convert_conv2d_weight_memory_format(self.network, torch.channels_last)
+        convert_conv3d_weight_memory_format(self.network, torch.channels_last_3d)
         dilate_pointwise(self.network)
         self.device_type = device.type
         self.precision = precision
@@ -132,11 +134,3 @@ class TorchNetwork(nn.Module):
             images = x.split(1) if self.image_by_image else (x,)
             logits = [self.network(image).float() for image in images]
         return logits[0] if len(logits) == 1 else torch.cat(logits)
-
-
-def _make_channels_last(network: nn.Module) -> None:
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        elif isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
-            module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

@@ -38,13 +38,11 @@ class ExportReport:
     Args:
         files: the paths, of which the first is to be opened.
         to: the format.
-        checked_shape: shape of the input of the check.
         largest_difference: absolute, of any logit.
     """
 
     files: tuple[Path, ...]
     to: str
-    checked_shape: tuple[int, ...]
     largest_difference: float
 
 
@@ -99,7 +97,7 @@ def export_network(
         for name in names:  # what is to be opened comes last
             os.replace(Path(folder) / name, path.with_name(name))
     files = tuple(path.with_name(name) for name in reversed(names))
-    return ExportReport(files, to, tuple(image.shape), difference)
+    return ExportReport(files, to, difference)
 
 
 def _check_arguments(network: nn.Module, path: Path, to: str, shape: Sequence[int]) -> None:

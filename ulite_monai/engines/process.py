@@ -12,7 +12,7 @@ from monai.utils import set_determinism
 from ulite_monai.engines.allocator import keep_freed_memory
 from ulite_monai.engines.command_line import require_known_ids
 from ulite_monai.engines.quiet import silence_noise
-from ulite_monai.errors import InputError, tell_input_errors_in_one_line
+from ulite_monai.errors import InputError, report_input_errors_in_one_line
 
 __all__ = ["choose_device", "is_true", "prepare_process", "trains_faster_in_half"]
 
@@ -60,7 +60,7 @@ def prepare_process(device: torch.device | str, seed: int) -> None:
     Raises:
         InputError: When the device isn't there, or the command line gives an id that no configuration has.
     """
-    tell_input_errors_in_one_line()
+    report_input_errors_in_one_line()
     silence_noise()
     atexit.register(gc.freeze)
     require_known_ids(sys.argv[1:])

@@ -13,7 +13,7 @@ NOISE = (
 )
 LOGGERS = {
     "monai.data.nvimgcodec_pydicom_plugin": logging.ERROR,
-    "ignite.engine.engine": logging.CRITICAL,  # what ends a run is told by whoever ran it
+    "ignite.engine.engine": logging.CRITICAL,  # whoever ran it reports what ended it
 }
 
 

@@ -118,7 +118,7 @@ class VolumeInferer(SlidingWindowInfererAdapt):
         logits = []
         for number, batch in enumerate(batches, start=1):
             logits.append(self._over_image(batch, network, *args, **kwargs))
-            self._tell(number, len(batches))
+            self._report(number, len(batches))
         self.last_run = f"slices, {self.last_run} each"
         return torch.cat(logits).unflatten(0, (inputs.shape[0], inputs.shape[axis])).movedim(1, axis)
 
@@ -129,12 +129,12 @@ class VolumeInferer(SlidingWindowInfererAdapt):
             nonlocal done
             logits = network(*args, **kwargs)
             done += 1
-            self._tell(done, total)
+            self._report(done, total)
             return logits
 
         return run
 
-    def _tell(self, done: int, total: int) -> None:
+    def _report(self, done: int, total: int) -> None:
         if self.on_window is not None:
             self.on_window(done, total)
 

@@ -27,7 +27,7 @@ def voxel_volume(affine: np.ndarray) -> float:
 
 
 def shear_of(affine: np.ndarray) -> float:
-    """The largest cosine between two axes of a grid; 0 where all meet at right angles as far as ITK can tell."""
+    """The largest cosine between two axes of a grid; 0 where all meet at right angles as far as ITK distinguishes."""
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
     return cosine if cosine > SHEAR else 0.0

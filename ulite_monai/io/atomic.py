@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
-import platform
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-
-import psutil
 
 from ulite_monai.errors import InputError
 
@@ -143,28 +140,26 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: str | Path, of_this_process: bool = False) -> None:
-    """Delete what processes of this machine that were killed while writing left in `folder` and below it.
+    """Delete what processes that were killed while writing left in `folder` and below it.
 
     Args:
         folder: where `atomic_path` wrote; need not exist.
-        of_this_process: delete what this process is writing there, too, because it is about to end.
+        of_this_process: delete what this process is writing there, because it is about to end. Otherwise only what is
+            an hour old is deleted: another process may be writing there, on another machine.
     """
-    for path in Path(folder).rglob(f"{PREFIX}-{_host()}-*"):
-        process = path.name.removeprefix(f"{PREFIX}-{_host()}-").split("-")[0]
-        ours = of_this_process and process == str(os.getpid())
-        if ours or (process.isdigit() and not psutil.pid_exists(int(process))):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else _delete(path)
+    for path in Path(folder).rglob(f"{PREFIX}-{THIS_PROCESS if of_this_process else ''}*"):
+        with suppress(OSError):  # its writer may have finished
+            if of_this_process or time.time() - path.lstat().st_mtime > ABANDONED:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else _delete(path)
 
 
 PREFIX = ".partial"
+THIS_PROCESS = uuid.uuid4().hex[:8]
+ABANDONED = 3600  # seconds
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f"{PREFIX}-{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name[-40:]}")
-
-
-def _host() -> str:
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]  # a shared folder has writers elsewhere
+    return path.with_name(f"{PREFIX}-{THIS_PROCESS}-{uuid.uuid4().hex[:8]}-{path.name[-40:]}")
 
 
 def _flush(path: Path) -> None:

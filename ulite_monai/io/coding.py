@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["COLOURS", "coded_labels"]
 
-# Okabe and Ito's colours, which colour-blind people tell apart; those that stand out on grey come first.
+# Okabe and Ito's colours, which colour-blind people can distinguish; those that stand out on grey come first.
 COLOURS = ("#E69F00", "#56B4E9", "#D55E00", "#009E73", "#F0E442", "#CC79A7", "#0072B2")
 
 UNCODED = {

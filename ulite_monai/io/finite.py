@@ -15,7 +15,7 @@ NonFinite = Literal["error", "replace"]
 
 LARGEST = 1e18  # squares fit 32-bit floats; beyond are fill values such as -3.4e38, which ruin mean and deviation
 FEW_STEPS = 256  # what an 8-bit image has
-TOLD = f"NaN, infinite or beyond {LARGEST:g}"
+UNUSABLE = f"NaN, infinite or beyond {LARGEST:g}"
 
 
 def settle_nonfinite(array: np.ndarray, name: str | Path, on_nonfinite: NonFinite, warnings: list[str]) -> np.ndarray:
@@ -37,11 +37,11 @@ def settle_nonfinite(array: np.ndarray, name: str | Path, on_nonfinite: NonFinit
     if count == 0:
         return array
     if count == array.size:
-        raise InputError(f"{name}: all {count:,} voxels are {TOLD}; export it again.")
+        raise InputError(f"{name}: all {count:,} voxels are {UNUSABLE}; export it again.")
     if on_nonfinite == "error":
-        raise InputError(f"{name}: {count:,} of {array.size:,} voxels are {TOLD}; replace them by numbers.")
+        raise InputError(f"{name}: {count:,} of {array.size:,} voxels are {UNUSABLE}; replace them by numbers.")
     lowest = array[finite].min()
-    warnings.append(f"{name}: {count:,} voxels were {TOLD} and were taken as the minimum, {lowest:g}.")
+    warnings.append(f"{name}: {count:,} voxels were {UNUSABLE} and were taken as the minimum, {lowest:g}.")
     return np.where(finite, array, lowest)
 
 

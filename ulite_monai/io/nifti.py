@@ -17,6 +17,7 @@ from nibabel import imageglobals
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Header
+from nibabel.nifti2 import Nifti2Header
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError, SpatialImage
 from nibabel.wrapstruct import WrapStructError
@@ -24,7 +25,6 @@ from nibabel.wrapstruct import WrapStructError
 from ulite_monai.errors import InputError
 from ulite_monai.io.affine import settle_affine, spacing_of
 from ulite_monai.io.finite import NonFinite, settle_nonfinite, warn_of_lost_steps
-from ulite_monai.io.nifti_header import geometry_of
 from ulite_monai.io.volume import Volume
 
 __all__ = ["read_nifti", "read_nifti_grid"]
@@ -35,6 +35,11 @@ MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 BEST_COMPRESSION = 1032
 CHUNK = 1 << 20
 GZIP = b"\x1f\x8b"
+# What of a header says where the voxels lie; free-text fields may name the patient.
+GEOMETRY = (
+    *("xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+    *("sform_code", "srow_x", "srow_y", "srow_z"),
+)
 SURFACES = (".gii", ".gii.gz", ".surf", ".stl", ".vtk", ".ply", ".obj")
 BROKEN = (OSError, EOFError, zlib.error, ValueError, ImageFileError, HeaderDataError, WrapStructError, OverflowError)
 
@@ -61,7 +66,7 @@ def read_nifti(path: str | Path, on_nonfinite: NonFinite = "error") -> Volume:
     array = _values(path, image).reshape(shape)
     array = settle_nonfinite(array, path, on_nonfinite, warnings)
     warn_of_lost_steps(array, _slope(image), path, warnings)
-    header = geometry_of(image.header) if isinstance(image.header, Nifti1Header) else None
+    header = _geometry(image.header) if isinstance(image.header, Nifti1Header) else None
     return Volume(array, affine, path, header, warnings)
 
 
@@ -104,8 +109,8 @@ def _why(path: Path, error: BaseException) -> str:
     with path.open("rb") as file:
         compressed = file.read(2) == GZIP
     if compressed != path.name.lower().endswith(".gz"):
-        told = "is compressed by gzip, but its name doesn't end" if compressed else "isn't gzip's, but its name ends"
-        return f"it {told} in .gz); rename it, or copy it again"
+        state = "is compressed by gzip, but its name doesn't end" if compressed else "isn't gzip's, but its name ends"
+        return f"it {state} in .gz); rename it, or copy it again"
     if "w2 should be positive" in str(error):
         return "the quaternion of its qform is longer than 1); open it in 3D Slicer or ITK-SNAP and save it again"
     return f"{_first_line(error)}); copy or export it again"
@@ -238,6 +243,15 @@ def _nifti_affine(path: Path, image: Any, warnings: list[str]) -> np.ndarray:
             f"{path}: gives positions in {unit}s; they were taken as millimetres times {MILLIMETRES[unit]}."
         )
     return np.asarray(affine, dtype=np.float64)
+
+
+def _geometry(header: Nifti1Header) -> Nifti1Header:
+    """A new header of the same version, in this machine's byte order, that places voxels as `header` does."""
+    kept = Nifti2Header() if isinstance(header, Nifti2Header) else Nifti1Header()
+    for name in GEOMETRY:
+        kept[name] = header[name]
+    kept["pixdim"][:4] = header["pixdim"][:4]
+    return kept
 
 
 def _stored_qfac(image: Any) -> float:

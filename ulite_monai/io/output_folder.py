@@ -170,7 +170,7 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, Any]]:
-    """Name and state of all that the record and the journal of a folder tell of, in the order of writing."""
+    """Name and state of all that the record and the journal of a folder list, in the order of writing."""
     yield from (_read_record(folder) or {}).get("files", {}).items()
     with suppress(OSError):
         for line in (folder / JOURNAL).read_text(encoding="utf-8").splitlines():

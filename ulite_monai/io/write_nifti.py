@@ -10,7 +10,6 @@ import numpy as np
 from ulite_monai.errors import InputError
 from ulite_monai.io.affine import shear_of
 from ulite_monai.io.atomic import atomic_path
-from ulite_monai.io.nifti_header import geometry_of
 from ulite_monai.io.volume import Volume
 
 __all__ = ["label_image", "smallest_label_dtype", "write_label_map", "write_probabilities"]
@@ -102,7 +101,7 @@ def _image_on_grid(data: np.ndarray, like: Volume, description: str) -> nib.Nift
 
 def _header(like: Volume) -> nib.Nifti1Header:
     if like.header is not None:
-        return geometry_of(like.header)
+        return like.header.copy()
     header = nib.Nifti1Header()
     header.set_xyzt_units("mm")
     # A qform can't shear, and ITK would place the mask by it; without one it refuses the file instead.

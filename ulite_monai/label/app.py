@@ -152,10 +152,10 @@ class UliteApp(MONAILabelApp):
         try:
             file, result = self._infers[request["model"]]({**request, "image": path, "modality": modality})
         except Exception as error:  # MONAI wraps what a file provokes
-            told = input_error(error)
-            if told is None:
+            known = input_error(error)
+            if known is None:
                 raise
-            raise InputError(str(told).replace(path, "the upload") if uploaded else str(told)) from error
+            raise InputError(str(known).replace(path, "the upload") if uploaded else str(known)) from error
         label, tag = file, request.get("label_tag") or DefaultLabelTag.ORIGINAL
         if request.get("save_label") and not uploaded:
             segments = [{"name": name, "idx": value} for name, value in result["label_names"].items()]

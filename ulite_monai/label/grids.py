@@ -52,7 +52,7 @@ def with_values_of(
 ) -> np.ndarray:
     """The label map with the values that the bundle gives its classes.
 
-    A viewer numbers the segments in its own order and tells their names beside.
+    A viewer numbers the segments in its own order and sends their names beside.
 
     Args:
         labels: the bundle's classes and their values.

@@ -15,12 +15,7 @@ from ulite_monai.io.read_volume import ITK_SUFFIXES, NIFTI_SUFFIXES, read_volume
 from ulite_monai.io.volume import Volume
 from ulite_monai.label.grids import on_grid_of, with_values_of
 
-__all__ = ["is_image", "label_of_image", "label_of_volume", "require_label", "segments_of"]
-
-
-def is_image(path: str | Path) -> bool:
-    """Whether it is a 2D image, by its name."""
-    return is_image_file(path)
+__all__ = ["label_of_image", "label_of_volume", "require_label", "segments_of"]
 
 
 def segments_of(info: Any) -> Sequence[Mapping[str, Any]]:
@@ -56,10 +51,10 @@ def require_label(
     Raises:
         InputError: When the label's file, grid, names or values rule it out.
     """
-    suffixes = IMAGE_SUFFIXES if is_image(image) else (*NIFTI_SUFFIXES, *ITK_SUFFIXES)
+    suffixes = IMAGE_SUFFIXES if is_image_file(image) else (*NIFTI_SUFFIXES, *ITK_SUFFIXES)
     if not str(label).lower().endswith(suffixes):
         raise InputError(f"{label}: its name must end in one of {', '.join(suffixes)}.")
-    volume = None if is_image(image) else read_volume(image, "replace")
+    volume = None if is_image_file(image) else read_volume(image, "replace")
     wrong: InputError | None = None
     for classes in models:
         try:

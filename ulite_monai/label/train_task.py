@@ -18,10 +18,11 @@ from monailabel.interfaces.tasks.train import TrainTask
 from PIL import Image
 
 from ulite_monai.datasets.cases import stem
-from ulite_monai.errors import InputError, reason, tell_input_errors_in_one_line
+from ulite_monai.errors import InputError, reason, report_input_errors_in_one_line
+from ulite_monai.io.images import is_image_file
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.write_nifti import write_label_map
-from ulite_monai.label.saved_label import is_image, label_of_image, label_of_volume, segments_of
+from ulite_monai.label.saved_label import label_of_image, label_of_volume, segments_of
 from ulite_monai.label.validation import mean_dice
 from ulite_monai.label.work_folder import Model, Result
 from ulite_monai.prediction.segmenter import Segmenter
@@ -100,7 +101,7 @@ class BundleTraining(TrainTask):
         Raises:
             InputError: When there is no label that can be trained on.
         """
-        tell_input_errors_in_one_line()
+        report_input_errors_in_one_line()
         options, started = TrainOptions.of(request), time.monotonic()
         pairs = sorted(datastore.datalist(), key=lambda pair: str(pair["image"]))
         left_out = dict(getattr(datastore, "unusable", {}))
@@ -116,7 +117,7 @@ class BundleTraining(TrainTask):
         self._train(folder, training, validation, options, weights if options.pretrained and there else None)
         dice_before = self._dice(before, validation) if there else None
         dice = self._dice(folder, validation)
-        accepted, verdict = _judge(dice, dice_before)
+        accepted, verdict = _verdict(dice, dice_before)
         verdict += f" Left out: {_listed(left_out)}" if left_out else ""
         result = Result(
             accepted=accepted,
@@ -153,7 +154,7 @@ class BundleTraining(TrainTask):
         self, image: Path, label: Path, case_id: str, segments: Sequence[Mapping[str, Any]], folder: Path
     ) -> dict[str, Any]:
         """An entry of a data list whose label is on its image's grid, with the bundle's values."""
-        if is_image(image):
+        if is_image_file(image):
             array = label_of_image(image, label, self.model.labels, segments)
             if len(self.model.labels) > 1:  # else it may number its objects, which the bundle's training makes use of
                 label = folder / "labels" / f"{case_id}.png"
@@ -217,7 +218,7 @@ def _listed(left_out: Mapping[str, str]) -> str:
     return " ".join(f"{case_id}: {why.rstrip('.')}." for case_id, why in sorted(left_out.items()))
 
 
-def _judge(dice: float | None, before: float | None) -> tuple[bool, str]:
+def _verdict(dice: float | None, before: float | None) -> tuple[bool, str]:
     if dice is None:
         return True, "there was nothing to validate on; the new weights are served."
     if before is None:

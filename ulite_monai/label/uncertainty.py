@@ -12,13 +12,11 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
+from ulite_monai.datasets.cases import Case
 from ulite_monai.errors import InputError, reason
-from ulite_monai.io.read_volume import read_volume
-from ulite_monai.io.volume import Volume
 from ulite_monai.label.disagreement import dropout_passes, mean_disagreement, segmenter_with_dropout
-from ulite_monai.label.saved_label import is_image
 from ulite_monai.label.work_folder import Model
-from ulite_monai.prediction.ranges import outside_ranges
+from ulite_monai.prediction.read_case import read_case
 from ulite_monai.prediction.segmenter import Segmenter
 
 __all__ = ["Uncertainty"]
@@ -85,21 +83,13 @@ class Uncertainty(Strategy):
 
 def _score_of(segmenter: Segmenter, image: str, datastore: Datastore) -> float:
     try:
-        path = datastore.get_image_uri(image)
-        item: dict[str, Any] = {"image": [path]}
-        if not is_image(path):
-            item = {"image": [_within_ranges(path, datastore.get_image_info(image), segmenter.metadata)]}
+        case = Case(image, (Path(datastore.get_image_uri(image)),))
+        item = case.item()
+        if not case.is_image:  # one of another organ could take minutes
+            modality = datastore.get_image_info(image).get("Modality", "")
+            item["image"] = read_case(case, segmenter.metadata, modality=modality)
         masks = dropout_passes(segmenter, item, seconds=SECONDS).argmax(1).numpy()
     except Exception as error:  # whatever a damaged file provokes
         logger.warning("not scored, %s: %s", image, reason(error))
         return -1.0  # served last
     return mean_disagreement(list(masks), len(segmenter.labels))
-
-
-def _within_ranges(path: str, info: Mapping[str, Any], metadata: Mapping[str, Any]) -> Volume:
-    """The volume, if the network is for such ones: one of another organ could take minutes."""
-    volume = read_volume(path, "replace")
-    outside = outside_ranges(volume.array.shape, volume.affine, info.get("Modality", ""), metadata)
-    if outside is not None:
-        raise InputError(outside)
-    return volume

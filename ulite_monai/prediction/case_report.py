@@ -120,7 +120,7 @@ def input_state(case: Case) -> str:
     """Of the files of a case: how many, their bytes, and a digest of each one's size and time of modification."""
     try:
         states = [file.stat() for file in case.files()]
-    except (OSError, InputError):  # reading it tells that better
+    except (OSError, InputError):  # its reader reports that better
         return ""
     digest = hashlib.sha256(repr([(state.st_size, state.st_mtime_ns) for state in states]).encode()).hexdigest()
     return f"{len(states)} files, {sum(state.st_size for state in states)} bytes, {digest[:16]}"

@@ -58,8 +58,8 @@ def predict(
         except Refused as refusal:
             raise InputError(f"{source}: {refusal}") from None
         except Exception as error:
-            told = reason(error)
-            raise InputError(told if told.startswith(str(source)) else f"{source}: {told}") from error
+            why = reason(error)
+            raise InputError(why if why.startswith(str(source)) else f"{source}: {why}") from error
         for warning in found.warnings:
             warnings.warn(warning, stacklevel=2)
         mask = label_image(found.mask, found.grid)

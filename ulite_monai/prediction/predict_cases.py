@@ -89,8 +89,8 @@ def _reported(report: CaseReport, results: Mapping[str, CaseResult], number: int
         with suppress(InputError):
             report.write(list(results.values()), last=True)
         if isinstance(error, OutputLost):
-            told = f"{error} {len(results)} of {number} cases were run; make room, and go on with --resume."
-            raise InputError(told) from error
+            message = f"{error} {len(results)} of {number} cases were run; make room, and go on with --resume."
+            raise InputError(message) from error
         raise
 
 
@@ -129,7 +129,7 @@ def _plan(
 def _inputs(case: Case) -> list[Path]:
     try:
         return [*case.image, *case.files()]
-    except (OSError, InputError):  # reading it tells that better
+    except (OSError, InputError):  # its reader reports that better
         return list(case.image)
 
 

@@ -23,7 +23,7 @@ __all__ = ["grey_window", "preview_figure", "write_preview"]
 BACKGROUND, TEXT, FAINT = "#141414", "#F2F2F2", "#A8A8A8"
 Style: TypeAlias = tuple[str, Any, float]  # a line's colour, pattern and width
 STYLES: list[Style] = [(colour, pattern, 1.6) for pattern in ("solid", "dashed", "dotted") for colour in COLOURS]
-OTHERS: Style = ("#C8C8C8", "solid", 0.8)  # beyond 21 labels there is no telling lines apart
+OTHERS: Style = ("#C8C8C8", "solid", 0.8)  # beyond 21 labels lines can't be distinguished
 NO_LINE: Style = (FAINT, "none", 0)
 
 # In the picture's pixels.

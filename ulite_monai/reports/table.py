@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ulite_monai.errors import InputError, tell_input_errors_in_one_line
+from ulite_monai.errors import InputError, report_input_errors_in_one_line
 from ulite_monai.reports.metrics import LabelMetrics, summarize
 from ulite_monai.reports.metrics_csv import read_metrics
 
@@ -51,7 +51,7 @@ def _cell(spread: Mapping[str, Any] | None, value: str) -> str:
 
 
 if __name__ == "__main__":
-    tell_input_errors_in_one_line()
+    report_input_errors_in_one_line()
     if len(sys.argv) < 2:
         raise InputError("give the metrics.csv of one evaluation or more.")
     sys.stdout.write(markdown_table([row for path in sys.argv[1:] for row in read_metrics(path)]) + "\n")

@@ -21,7 +21,7 @@ from ulite_monai.io.atomic import atomic_path
 from ulite_monai.training.averaging import AveragedWeights
 from ulite_monai.training.distributed import is_first
 
-__all__ = ["CheckpointHandler"]
+__all__ = ["CheckpointHandler", "class_dice"]
 
 logger = logging.getLogger(__name__)
 
@@ -107,15 +107,10 @@ class CheckpointHandler:
         validation: Any = self.evaluator.state
         return float(validation.metrics[validation.key_metric_name])
 
-    def _dice(self) -> list[float]:
-        validation: Any = self.evaluator.state
-        details = getattr(validation, "metric_details", {}).get(validation.key_metric_name)
-        return [] if details is None else torch.as_tensor(details).nanmean(dim=0).flatten().tolist()
-
     def _improved(self, epoch: int) -> bool:
         if not self._metric() > self.best:
             return False
-        self.best, self.best_epoch, self.best_dice = self._metric(), epoch, self._dice()
+        self.best, self.best_epoch, self.best_dice = self._metric(), epoch, class_dice(self.evaluator)
         return True
 
     def _is_stale(self, epoch: int) -> bool:
@@ -224,6 +219,13 @@ class CheckpointHandler:
                 "warning: %s: the weights won't be those of a run that wasn't interrupted, to the last bit.",
                 "; ".join(changes),
             )
+
+
+def class_dice(evaluator: Engine) -> list[float]:
+    """Dice of each class, the mean over the cases of an evaluator's last run; empty where its metric has none."""
+    state: Any = evaluator.state
+    details = getattr(state, "metric_details", {}).get(state.key_metric_name)
+    return [] if details is None else torch.as_tensor(details).nanmean(dim=0).flatten().tolist()
 
 
 def _load_schedule(scheduler: Any, former: Mapping[str, Any]) -> None:

@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
 
 from ulite_monai.io.atomic import atomic_path
-from ulite_monai.training.checkpoints import CheckpointHandler
+from ulite_monai.training.checkpoints import CheckpointHandler, class_dice
 from ulite_monai.training.distributed import is_first
 
 __all__ = ["OnFirstRank", "PrintEpochs", "shared_handler"]
@@ -96,12 +95,8 @@ class PrintEpochs:
 
     def _dice(self, epoch: int) -> dict[str, float]:
         """Dice of each class, if this epoch was validated."""
-        state: Any = self.evaluator.state
-        if state.epoch != epoch:
-            return {}
-        details = torch.as_tensor(state.metric_details[state.key_metric_name])
-        means = details.reshape(-1, len(self.labels)).nanmean(dim=0)
-        return dict(zip(self.labels, means.tolist(), strict=True))
+        validated = self.evaluator.state.epoch == epoch
+        return dict(zip(self.labels, class_dice(self.evaluator), strict=True)) if validated else {}
 
     def _add_row(self, path: Path, row: dict[str, Any]) -> None:
         """After the rows of the epochs before; a resumed run may have lost those after its last checkpoint."""

@@ -13,7 +13,6 @@ from monai.transforms import LoadImaged
 
 from ulite_monai.io.dicom.series import DicomSeries
 from ulite_monai.io.finite import NonFinite
-from ulite_monai.io.nifti_header import geometry_of
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import Volume, require_same_grid
 
@@ -48,8 +47,7 @@ class LoadVolumed(LoadImaged):
     def __call__(self, data: Mapping[Hashable, Any], reader: Any = None) -> dict[Hashable, Any]:
         """Replaces each entry by a MetaTensor, float32, shape `(channels, i, j, k)`.
 
-        Its meta has `affine`, `original_affine`, `spatial_shape`, `filename_or_obj`, `warnings` (one text), and
-        `nifti_header` (bytes, which no transform changes) where the file has one.
+        Its meta has `affine`, `original_affine`, `spatial_shape`, `filename_or_obj` and `warnings` (one text).
         """
         loaded = dict(data)
         for key in self.key_iterator(loaded):
@@ -77,12 +75,9 @@ def _name(entry: Any) -> str:
 
 
 def _meta(volume: Volume) -> dict[str, Any]:
-    meta: dict[str, Any] = {
+    return {
         "original_affine": volume.affine.copy(),
         "spatial_shape": np.asarray(volume.array.shape),
         "original_channel_dim": 0,
         "space": "RAS",
     }
-    if volume.header is not None:
-        meta["nifti_header"] = geometry_of(volume.header).binaryblock
-    return meta

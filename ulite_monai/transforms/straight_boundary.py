@@ -60,7 +60,7 @@ def straight_boundary(logits: torch.Tensor, classes: tuple[int, int], axis: int)
     smaller, larger = classes
     if max(classes) >= len(logits):
         raise InputError(
-            f"straight_boundary parts the classes {smaller} and {larger}, and there are {len(logits) - 1} labels; "
+            f"straight_boundary splits the classes {smaller} and {larger}, and there are {len(logits) - 1} labels; "
             "set it to false."
         )
     values = logits.as_subclass(torch.Tensor)

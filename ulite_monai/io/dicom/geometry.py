@@ -14,7 +14,7 @@ __all__ = ["Stack", "along_normal", "same_position", "stack_slices"]
 
 SAME_POSITION = 0.02  # of the finest of a voxel's sizes, along the normal
 SPACING_TOLERANCE = 0.1  # of the spacing: how far a slice may lie from its place on the grid (rounded headers)
-SPACING_NOTED = 0.02  # of the spacing: from here on it is told
+SPACING_NOTED = 0.02  # of the spacing: from here on it is reported
 SIDEWAYS_TOLERANCE = 0.1  # of a pixel: how far the last slice may lie beside the normal (rounded headers)
 
 
@@ -138,7 +138,7 @@ def _spacing_problem(slices: Sequence[Slice]) -> str | None:
     if len(repeated):
         return (
             f"{len(repeated)} of {len(slices)} slices lie where another lies already (first at "
-            f"{places[repeated[0]]:.6g} mm along the normal) and nothing tells them apart; remove the duplicates."
+            f"{places[repeated[0]]:.6g} mm along the normal) and nothing distinguishes them; remove the duplicates."
         )
     if _unevenness(slices) <= SPACING_TOLERANCE * float(np.median(gaps)):
         return None

@@ -48,7 +48,7 @@ TAGS = (
     *FRAME_GROUPS,
 )
 
-# What tells repetitions at one position apart: where a file of one frame has it, and where a frame of many has.
+# What distinguishes repetitions at one position: where a file of one frame has it, and where a frame of many has.
 MARKS = {
     "time point": ("TemporalPositionIdentifier", ("FrameContentSequence", "TemporalPositionIndex")),
     "echo": ("EchoNumbers", ("MREchoSequence", "EffectiveEchoTime")),

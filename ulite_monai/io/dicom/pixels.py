@@ -104,7 +104,7 @@ def _find_data(dataset: Any, stream: BinaryIO, needed: int, row: int) -> tuple[i
     """The offset of uncompressed pixels (None if compressed), and the flaw if some are missing."""
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if syntax is not None and syntax.is_deflated:
-        return None, None  # only reading can tell
+        return None, None  # only reading can find out
     implicit, little = encoding(dataset)
     head = stream.read(8 if implicit else 12)
     if head[:4] != PIXEL_DATA["little" if little else "big"]:

@@ -24,14 +24,14 @@ def split_into_volumes(slices: Sequence[Slice]) -> list[Part]:
     """Split slices where they can't be one volume.
 
     First by what a volume has once: size, pixel spacing, orientation, kind of pixels. Then, where slices repeat at the
-    same positions, by the first mark that tells them apart. Multi-frame files that together are no regular volumes are
+    same positions, by the first mark in which they differ. Multi-frame files that together are no regular volumes are
     each by themselves.
 
     Args:
         slices: all of one SeriesInstanceUID, in any order.
 
     Returns:
-        Each part with notes on what it was told apart by. Parts whose repetitions nothing tells apart stay whole.
+        Each part with notes on what it was split by. Parts whose repetitions differ in nothing stay whole.
     """
     grids = _by_grid(slices)
     differing = [name for name, differs in DIFFERENCES.items() if any(differs(grids[0][0], g[0]) for g in grids[1:])]
@@ -114,7 +114,7 @@ def _rank(value: object) -> tuple[bool, bool, Any]:
 
 def _note(count: int, name: str, value: object = None) -> str:
     shown = "" if value is None else f" ({value:g})" if isinstance(value, float) else f" ({value})"
-    return f"One of {count} volumes under one SeriesInstanceUID, told apart by {name}{shown}."
+    return f"One of {count} volumes under one SeriesInstanceUID, split by {name}{shown}."
 
 
 def _place_numbers(slices: Sequence[Slice]) -> np.ndarray:
@@ -143,7 +143,7 @@ def _by_mark(slices: Sequence[Slice], values: Sequence[Hashable]) -> dict[Hashab
 
 
 def _covers_most(part: Sequence[Slice], whole: Sequence[Slice]) -> bool:
-    # Half would do to tell a volume from stray slices; a volume that lacks some is refused later, with its numbers.
+    # Half would do to distinguish a volume from stray slices; one that lacks some is refused later, with its numbers.
     return 2 * len(np.unique(_place_numbers(part))) > len(np.unique(_place_numbers(whole)))
 
 
