@@ -5,13 +5,16 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from ulite_monai.errors import InputError
 from ulite_monai.io.dicom.series import DicomSeries
 from ulite_monai.io.finite import NonFinite
+from ulite_monai.io.nifti import read_nifti_grid
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.volume import Volume
 
-__all__ = ["read_reference", "referred_series"]
+__all__ = ["header_is_enough", "read_grid", "read_reference", "referred_series"]
 
 
 def read_reference(reference: str, on_nonfinite: NonFinite = "error", resample_tilt: bool = False) -> Volume:
@@ -31,6 +34,21 @@ def read_reference(reference: str, on_nonfinite: NonFinite = "error", resample_t
     from ulite_monai.io.dicom.volume import read_series
 
     return read_series(series, resample_tilt)
+
+
+def header_is_enough(reference: str) -> bool:
+    """Whether the grid of a volume is known without reading its voxels."""
+    return reference.lower().endswith((".nii", ".nii.gz"))
+
+
+@lru_cache  # several ask, and some formats are read whole for it
+def read_grid(reference: str) -> tuple[tuple[int, ...], np.ndarray, str]:
+    """Shape, affine (4x4, voxel to RAS mm) and DICOM's modality, else "", of a volume that may have tilted slices."""
+    if header_is_enough(reference):
+        return *read_nifti_grid(reference), ""
+    volume = read_reference(reference, "replace", resample_tilt=True)
+    modality = volume.source.modality if isinstance(volume.source, DicomSeries) else ""
+    return volume.array.shape, volume.affine, modality
 
 
 def referred_series(reference: str) -> DicomSeries | None:

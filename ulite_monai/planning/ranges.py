@@ -10,9 +10,7 @@ import numpy as np
 
 from ulite_monai.datasets.cases import first_image
 from ulite_monai.io.affine import spacing_of
-from ulite_monai.io.dicom.series import DicomSeries
-from ulite_monai.io.nifti import read_nifti_grid
-from ulite_monai.io.references import read_reference
+from ulite_monai.io.references import header_is_enough, read_grid
 
 __all__ = ["training_ranges"]
 
@@ -41,27 +39,17 @@ def training_ranges(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _evenly(items: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     paths = [first_image(item) for item in items]
-    quick = [path for path in paths if _header_is_enough(path)]
-    slow = [path for path in paths if not _header_is_enough(path)]
+    quick = [path for path in paths if header_is_enough(path)]
+    slow = [path for path in paths if not header_is_enough(path)]
     return [*quick, *slow[:: max(1, -(-len(slow) // LOOKED_AT))]]
 
 
 def _grid(path: str) -> tuple[np.ndarray, np.ndarray, str]:
     """Extent in mm along right-left, front-back and head-foot, spacing along the same, and DICOM's modality or ""."""
-    modality = ""
-    if _header_is_enough(path):
-        shape, affine = read_nifti_grid(path)
-    else:
-        volume = read_reference(path, "replace", resample_tilt=True)
-        shape, affine = volume.array.shape, volume.affine
-        modality = volume.source.modality if isinstance(volume.source, DicomSeries) else ""
+    shape, affine, modality = read_grid(path)
     order = np.argsort(nib.orientations.io_orientation(affine)[:, 0])
     spacing = np.asarray(spacing_of(affine))[order]
     return np.asarray(shape)[order] * spacing, spacing, modality
-
-
-def _header_is_enough(path: str) -> bool:
-    return path.lower().endswith((".nii", ".nii.gz"))
 
 
 def _with_room(low: float, high: float) -> list[float]:

@@ -26,7 +26,6 @@ from ulite_monai.engines.weights import checkpoint_files, load_network, weights_
 from ulite_monai.errors import InputError, input_error, reason
 from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.write_nifti import smallest_label_dtype
-from ulite_monai.prediction.algorithm import algorithm, is_own
 from ulite_monai.transforms import LabelsOnInputGridd, LoadVolumed
 
 __all__ = ["Segmentation", "Segmenter"]
@@ -124,7 +123,7 @@ class Segmenter:
                 raise InputError(f"{config}: {reason(error)}; check the ids given.") from error
             raise known from error
         self.overrides = dict(overrides or {})
-        self.own_weights = ckpt is None or is_own(bundles[0], self.ckpts)
+        self.own_weights = ckpt is None or _is_own(bundles[0], self.ckpts)
 
     @classmethod
     def of_running_config(cls) -> Segmenter:
@@ -138,7 +137,7 @@ class Segmenter:
         root = Path(parser.get_parsed_content("bundle_root"))
         segmenter._build(parser, root, tta=False)
         segmenter.overrides = {}
-        segmenter.own_weights = is_own(root, segmenter.ckpts)
+        segmenter.own_weights = _is_own(root, segmenter.ckpts)
         return segmenter
 
     def _build(self, parser: ConfigParser, root: Path, tta: bool) -> None:
@@ -176,8 +175,10 @@ class Segmenter:
 
     @property
     def algorithm(self) -> tuple[str, str]:
-        """Name and version of what makes the masks: the bundle's, or with other weights theirs."""
-        return algorithm(self.metadata, None if self.own_weights else self.weights_sha256)
+        """Name and version of what makes the masks: the bundle's, or what other weights are and their first digits."""
+        if not self.own_weights:
+            return "U-Lite, weights of the user", self.weights_sha256[:12]
+        return self.metadata.get("name", "U-Lite"), self.metadata.get("version", "unknown")
 
     @property
     def takes_volumes(self) -> bool:
@@ -260,6 +261,13 @@ def _equal_configs(bundles: Sequence[Path]) -> dict[str, Any]:
                     "an ensemble needs bundles that were trained alike."
                 )
     return next((config for config in configs if str(config.get("grow_windows")).lower() == "false"), first)
+
+
+def _is_own(bundle: Path, files: Sequence[Path]) -> bool:
+    """Whether these weights are a bundle's own, wherever they lie: what is at its `models/model.pt`, byte for byte."""
+    own = bundle / "models" / "model.pt"
+    there = own.is_file() and all(file.is_file() for file in files)
+    return there and weights_sha256(files) == weights_sha256([own])
 
 
 def _config(folder: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import statistics
@@ -14,8 +13,7 @@ import torch
 from ulite_monai.datasets.cases import first_image
 from ulite_monai.engines.memory import free_memory
 from ulite_monai.io.affine import voxel_volume
-from ulite_monai.io.nifti import read_nifti_grid
-from ulite_monai.io.references import read_reference
+from ulite_monai.io.references import read_grid
 
 __all__ = ["cache_rate", "foreground_share", "typical_voxels"]
 
@@ -69,11 +67,6 @@ def cache_rate(items: Sequence[Mapping[str, Any]], spacing: Sequence[float], cha
     return rate
 
 
-@functools.lru_cache  # asked of the same file by both, and some formats are read whole for it
 def _cubic_mm(path: str) -> float:
-    if path.lower().endswith((".nii", ".nii.gz")):  # their header is enough
-        shape, affine = read_nifti_grid(path)
-    else:
-        volume = read_reference(path, "replace", resample_tilt=True)
-        shape, affine = volume.array.shape, volume.affine
+    shape, affine, _ = read_grid(path)
     return math.prod(shape) * voxel_volume(affine)

@@ -1,4 +1,4 @@
-"""Compressed DICOM frames decoded; in a process of their own where the decoder may abort on damaged bytes."""
+"""DICOM frames decoded; in a process of their own where the decoder may abort on damaged bytes."""
 
 from __future__ import annotations
 
@@ -31,15 +31,19 @@ def decode(job: Job) -> Iterator[np.ndarray]:
     """The stored values of some frames of a file, each (rows, columns).
 
     Raises:
-        InputError: When pydicom 3 is missing.
+        InputError: When pydicom is missing, or pydicom 3 for compressed frames.
         Exception: Whatever pydicom and its decoders raise about damaged bytes.
     """
     file, frames = job
-    pydicom, pixels = require("pydicom", "dicom"), require("pydicom.pixels", "dicom")
+    pydicom = require("pydicom", "dicom")
     with quiet_pydicom():
         dataset = pydicom.dcmread(file, force=True)
         _complete_meta(dataset)
         plugin = _plugin(dataset.file_meta.TransferSyntaxUID)
+        if pydicom.__version_info__[0] == "2" and not plugin:
+            yield from _by_pydicom_2(dataset, frames)
+            return
+        pixels = require("pydicom.pixels", "dicom")
         yield from pixels.iter_pixels(dataset, raw=True, indices=list(frames), decoding_plugin=plugin)
 
 
@@ -73,6 +77,13 @@ def _plugin(syntax: str) -> str:
         return ""
     available = require("pydicom.pixels", "dicom").get_decoder(uid).available_plugins
     return next((name for name in sorted(available, key=lambda name: name == "gdcm")), "")
+
+
+def _by_pydicom_2(dataset: Any, frames: Sequence[int]) -> np.ndarray:
+    """Uncompressed frames in MONAI Label's environment; old overlays may lie in the highest bits."""
+    unused = dataset.BitsAllocated - dataset.BitsStored
+    values = dataset.pixel_array << unused >> unused  # which also extends the sign
+    return values.reshape(-1, *values.shape[-2:])[list(frames)]
 
 
 def _complete_meta(dataset: Any) -> None:

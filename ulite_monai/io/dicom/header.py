@@ -209,7 +209,6 @@ def _slice(file: Path, dataset: Any, pixels: Pixels, frame: int, flaw: str | Non
         intercept=intercept,
         inverted=inverted,
         stored_range=pixels.stored_range,
-        native=pixels.native(frame),
         syntax=str(dataset.file_meta.get("TransferSyntaxUID") or ""),
         flaw=flaw,
     )

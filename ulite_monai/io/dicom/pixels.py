@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from ulite_monai.io.dicom.series import NativePixels
 from ulite_monai.io.dicom.values import encoding, text, whole
 
 __all__ = ["PIXEL_TAGS", "Pixels", "describe_pixels"]
@@ -29,7 +28,6 @@ class Pixels:
         frames: how many there are.
         colour: whether they are colours.
         stored_range: the smallest and the largest value that their type can hold.
-        first: where the first frame lies, if neither compressed nor of a rare type.
         flaw: why they can't be used, a clause about "it"; None if they can.
     """
 
@@ -37,15 +35,7 @@ class Pixels:
     frames: int
     colour: bool
     stored_range: tuple[int, int]
-    first: NativePixels | None
     flaw: str | None
-
-    def native(self, frame: int) -> NativePixels | None:
-        """Where a frame lies, counted from 0."""
-        if self.first is None:
-            return None
-        frame_bytes = self.size[0] * self.size[1] * int(self.first.dtype[2:])
-        return NativePixels(self.first.offset + frame * frame_bytes, self.first.dtype, self.first.unused)
 
 
 def describe_pixels(dataset: Any, stream: BinaryIO) -> Pixels:
@@ -56,15 +46,11 @@ def describe_pixels(dataset: Any, stream: BinaryIO) -> Pixels:
     stored = whole(dataset, "BitsStored")
     stored = allocated if stored is None else stored
     colour = samples > 1 or "PALETTE" in text(dataset, "PhotometricInterpretation")
-    flaw, first = _flaw(dataset, size, allocated, stored), None
-    if flaw is None:
-        row = size[1] * samples * allocated // 8
-        offset, flaw = _find_data(dataset, stream, needed=size[0] * row * count, row=row)
-        if offset is not None and not colour and whole(dataset, "HighBit") in (None, stored - 1):
-            first = _native(dataset, offset, allocated, stored)
+    row = size[1] * samples * allocated // 8
+    flaw = _flaw(dataset, size, allocated, stored) or _missing(dataset, stream, needed=size[0] * row * count, row=row)
     if colour:
         flaw = "its pixels are colours, not intensities"
-    return Pixels(size, count, colour, _stored_range(dataset, stored), first, flaw)
+    return Pixels(size, count, colour, _stored_range(dataset, stored), flaw)
 
 
 def _flaw(dataset: Any, size: tuple[int, int], allocated: int, stored: int) -> str | None:
@@ -80,45 +66,33 @@ def _flaw(dataset: Any, size: tuple[int, int], allocated: int, stored: int) -> s
 
 def _stored_range(dataset: Any, stored: int) -> tuple[int, int]:
     bits = min(max(stored, 1), 32)
-    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if _is_signed(dataset) else (0, 2**bits - 1)
-
-
-def _is_signed(dataset: Any) -> bool:
-    return whole(dataset, "PixelRepresentation") == 1
+    signed = whole(dataset, "PixelRepresentation") == 1
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
 
 
 def _first_odd(dataset: Any) -> str | None:
     return next((name for name, allowed in ALLOWED.items() if whole(dataset, name) not in (None, *allowed)), None)
 
 
-def _native(dataset: Any, offset: int, allocated: int, stored: int) -> NativePixels | None:
-    _, little = encoding(dataset)
-    if allocated not in ((8, 16, 32) if little else (16, 32)):  # bytes in big-endian words: left to pydicom
-        return None
-    return NativePixels(
-        offset, f"{'<' if little else '>'}{'i' if _is_signed(dataset) else 'u'}{allocated // 8}", allocated - stored
-    )
-
-
-def _find_data(dataset: Any, stream: BinaryIO, needed: int, row: int) -> tuple[int | None, str | None]:
-    """The offset of uncompressed pixels (None if compressed), and the flaw if some are missing."""
+def _missing(dataset: Any, stream: BinaryIO, needed: int, row: int) -> str | None:
+    """The flaw if some of the pixels aren't there."""
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if syntax is not None and syntax.is_deflated:
-        return None, None  # only reading can find out
+        return None  # only reading can find out
     implicit, little = encoding(dataset)
     head = stream.read(8 if implicit else 12)
     if head[:4] != PIXEL_DATA["little" if little else "big"]:
-        return None, "it has no pixel data; copy or export it again"
+        return "it has no pixel data; copy or export it again"
     if syntax is not None and syntax.is_encapsulated:
-        return None, None if _has_all_fragments(stream) else "its compressed pixel data are cut short; copy it again"
+        return None if _has_all_fragments(stream) else "its compressed pixel data are cut short; copy it again"
     offset = stream.tell()
     stated = int.from_bytes(head[-4:], "little" if little else "big")
     present = min(stated, stream.seek(0, 2) - offset)
     if needed + row <= stated < UNDEFINED:  # less may be padding
-        return None, f"its header gives it {needed:,} bytes of pixel data and {stated:,} are there; export it again"
+        return f"its header gives it {needed:,} bytes of pixel data and {stated:,} are there; export it again"
     if present < needed:
-        return None, f"its pixel data are cut short ({present:,} of {needed:,} bytes); copy it again"
-    return offset, None
+        return f"its pixel data are cut short ({present:,} of {needed:,} bytes); copy it again"
+    return None
 
 
 def _has_all_fragments(stream: BinaryIO) -> bool:

@@ -11,22 +11,7 @@ import numpy as np
 
 from ulite_monai.io.affine import spacing_of
 
-__all__ = ["DicomSeries", "DicomTree", "NativePixels", "Slice"]
-
-
-@dataclass(frozen=True)
-class NativePixels:
-    """Where uncompressed pixels lie in a file.
-
-    Attributes:
-        offset: bytes from the file's start.
-        dtype: as numpy writes it, with the byte order: "<i2".
-        unused: how many of the highest bits aren't the value's.
-    """
-
-    offset: int
-    dtype: str
-    unused: int
+__all__ = ["DicomSeries", "DicomTree", "Slice"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +33,6 @@ class Slice:
         slope, intercept: from stored to real values.
         inverted: whether the file is MONOCHROME1, where the largest stored value is black; slope and intercept turn it.
         stored_range: the smallest and the largest value that the pixels' type can hold.
-        native: where its pixels are, if they are neither compressed nor of a rare type.
         syntax: the UID of the file's transfer syntax, "" if it says none.
         flaw: why it can't be used, a clause about "it"; None if it can.
     """
@@ -68,7 +52,6 @@ class Slice:
     intercept: float
     inverted: bool
     stored_range: tuple[int, int]
-    native: NativePixels | None
     syntax: str
     flaw: str | None
 

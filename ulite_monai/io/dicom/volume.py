@@ -68,14 +68,11 @@ def _frames(series: DicomSeries) -> Iterator[tuple[int, np.ndarray]]:
         files[one.file].append(k)
     firsts = {file: series.slices[places[0]] for file, places in files.items()}
     jobs = {file: [series.slices[k].frame for k in places] for file, places in files.items()}
-    apart = decode_apart([(file, frames) for file, frames in jobs.items() if _goes_apart(firsts[file])])
+    apart = decode_apart([(file, frames) for file, frames in jobs.items() if may_abort(firsts[file].syntax)])
     for file, places in files.items():
         first = firsts[file]
         try:
-            if first.native is not None:
-                frames: Iterator[np.ndarray] = (_native_frame(series.slices[k]) for k in places)
-            else:
-                frames = next(apart) if _goes_apart(first) else decode((file, jobs[file]))
+            frames = next(apart) if may_abort(first.syntax) else decode((file, jobs[file]))
             for k, frame in zip(places, frames, strict=True):
                 if frame.shape != first.size:
                     raise ValueError(f"decoded as {frame.shape}, the header says {first.size}")
@@ -84,18 +81,6 @@ def _frames(series: DicomSeries) -> Iterator[tuple[int, np.ndarray]]:
             raise InputError(f"{series.id}: {error}") from error
         except Exception as error:  # decoders raise whatever they like about damaged bytes
             raise InputError(f"{series.id}: {file.name}: {_decoding_problem(error)}") from error
-
-
-def _goes_apart(one: Slice) -> bool:
-    return one.native is None and may_abort(one.syntax)
-
-
-def _native_frame(one: Slice) -> np.ndarray:
-    assert one.native is not None
-    frame = np.fromfile(one.file, one.native.dtype, count=one.size[0] * one.size[1], offset=one.native.offset)
-    if one.native.unused:  # old overlays may lie there; the shift there and back also extends the sign
-        frame = frame << one.native.unused >> one.native.unused
-    return frame.reshape(one.size)
 
 
 def _rescaled(frame: np.ndarray, one: Slice) -> np.ndarray:
