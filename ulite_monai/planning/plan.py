@@ -17,24 +17,25 @@ import numpy as np
 
 from ulite_monai.datasets.labelled import flips_beside_sides
 from ulite_monai.engines.process import trains_faster_in_half
-from ulite_monai.planning.plan_network import Grid, network_of, patch_of, shown
+from ulite_monai.planning.plan_network import COARSEST, Grid, network_of, patch_of, shown
 
 __all__ = ["Choice", "Data", "Machine", "Plan", "make_plan"]
 
 NNUNET = "nnU-Net: Isensee et al., Nature Methods 18:203, 2021"
+PAPER = "U-Lite: Dinh et al., arXiv:2306.16103"
 OURS = "ours: a small network on a CPU"
 GIVEN = "given by --set"
 
 THICK = 3.0  # times the finest spacing, from which on slices are thick (nnU-Net)
 FLAT = 3  # slices; volumes of no more are segmented slice by slice
 EMPTY = 0.25  # share of voxels at 0, from which on the background counts as empty (nnU-Net: what a crop saves)
-CONTEXT = 1.25  # times a structure's extent, which a patch should show
+CONTEXT = 1.1  # times a structure's extent, which a patch should show
 SEEN = 4  # times that a training should see every voxel of the data
 SMALLEST = 8  # voxels that a small structure should keep across
 LARGE = 4  # patches in a volume, from which on patches cut anywhere would mostly be background
 FOREGROUND = 0.5  # share of patches around a structure: nnU-Net's of a batch of two
 ROTATION, SHEAR, SCALE, MARGIN = 0.4, 0.1, 0.25, 1.5
-CELLS_A_SECOND = 60_000  # of the finest grid of a network in 3D, trained on one core in float32 (docs/plan.md)
+CELLS_A_SECOND = {2: 300_000, 3: 60_000}  # of a network's finest grid, trained on one core in float32 (docs/plan.md)
 HALF = 1.5  # times as fast where the CPU multiplies bfloat16
 STEPS = 6600  # after which the shipped bundles had learnt what they learnt
 TRAINING_SHARE, VALIDATION_SHARE = 0.75, 0.15  # of the time
@@ -99,10 +100,11 @@ class Machine:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return cls(cores, trains_faster_in_half("cpu"), hours)
 
-    @property
-    def cells(self) -> float:
-        """Of the finest grid of a network, trained in the time."""
-        return CELLS_A_SECOND * min(self.cores, 8) * (HALF if self.half else 1) * self.hours * 3600 * TRAINING_SHARE
+    def cells(self, axes: int) -> float:
+        """Of the finest grid of a network of 2 or 3 axes, trained in the time."""
+        return (
+            CELLS_A_SECOND[axes] * min(self.cores, 8) * (HALF if self.half else 1) * self.hours * 3600 * TRAINING_SHARE
+        )
 
 
 class Data:
@@ -246,7 +248,7 @@ class _Planner:
         volume = data.shape * data.spacing
         structures = np.median(data.extents, axis=0) if data.extents else volume
         wanted = np.minimum(CONTEXT * structures, volume)
-        seen = self.machine.cells / (SEEN * len(data.cases))
+        seen = self.machine.cells(3) / (SEEN * len(data.cases))
         most = min((float(extents.min()) / SMALLEST for extents in data.extents), default=math.inf)
         finest, why = float(usual.min()), ""
         while finest * 1.05 <= max(most, usual.min()):
@@ -333,10 +335,13 @@ class _Planner:
         value = f"U-Lite of {len(features) - 1} blocks, {features[0]} to {features[-1]} channels"
         stem = arguments.get("stem_stride", 1)
         value += f", stem stride {shown(stem)}" if stem != 1 else ""
-        reason = "an axis is pooled while it has more than 4 cells" + (
-            ", the thick axis once the others are as coarse" if self.thick is not None else ""
-        )
-        return Choice("network", value, reason, NNUNET if self.thick is not None else OURS, {"network_def": definition})
+        ids = {"network_def": definition}
+        if grid.is_image:
+            return Choice("network", value, "the paper's, with fewer levels for small images", PAPER, ids)
+        reason = f"an axis is pooled while it has more than {COARSEST} cells"
+        if self.thick is None:
+            return Choice("network", value, reason, OURS, ids)
+        return Choice("network", value, f"{reason}, the thick axis once the others are as coarse", NNUNET, ids)
 
     def _sampling(self) -> Choice:
         ratio = math.prod(self._size) / math.prod(self.ids["patch_size"])
@@ -387,7 +392,7 @@ class _Planner:
         batch, patch = self.ids["batch_size"], self.ids["patch_size"]
         training = max(1, round(0.8 * len(data.cases)))
         step = batch * math.prod(patch) / grid.voxels_a_cell
-        steps = int(np.clip(self.machine.cells / step, 500, STEPS * max(1.0, self.machine.hours)))
+        steps = int(np.clip(self.machine.cells(len(patch)) / step, 500, STEPS * max(1.0, self.machine.hours)))
         epochs = max(10, round(steps / max(1, training // batch)))
         twice = 1 if self.ids["grow_windows"] else 1 / (1 - self.ids["overlap"]) ** (3 - (self.thick is not None))
         validation = (len(data.cases) - training) * math.prod(self._size) / grid.voxels_a_cell * twice / FORWARD

@@ -12,7 +12,7 @@ import numpy as np
 
 __all__ = ["Grid", "network_of", "patch_of", "shown"]
 
-MOST_CELLS = {2: 16_384, 3: 98_304}  # of the finest grid of a network, in a patch: about a second a step in 3D
+MOST_CELLS = {2: 16_384, 3: 65_536}  # of the finest grid of a network, in a patch: about a second a step in 3D
 LEAST = 64  # voxels of a patch along an axis, where the volume has so many
 COARSEST = 4  # cells, above which an axis is pooled once more
 ALIKE = 2.0  # times the finest spacing, below which axes are treated alike (nnU-Net)
