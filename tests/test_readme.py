@@ -14,7 +14,7 @@ from tests.conftest import ROOT, ellipsoids, environment, read_json, write_volum
 PAGES = {path.relative_to(ROOT).as_posix(): path for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
 TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
 ELSEWHERE = re.compile(r"pip install|^ulite serve|my_better_run")  # downloads; MONAI Label's environment: tests/label
-SHORTER = " --epochs 1 --batch_size 1"
+SHORTER, QUICKER = " --epochs 1 --batch_size 1", "--hours 0.004"
 OUTPUT = re.compile(r"(?: -o| --output_dir| --filepath) (\S+)")
 
 
@@ -32,6 +32,7 @@ def recipes(page):
 def shortened(command):
     if command.startswith("for fold in"):
         return command.replace("0 1 2 3 4", "0 1").replace("; done", f"{SHORTER} --num_folds 3; done")
+    command = re.sub(r"--hours [\d.]+", QUICKER, command)
     return command + SHORTER if "run training" in command else command
 
 
@@ -55,6 +56,8 @@ def clone(tmp_path_factory):
         image, label = ellipsoids((24, 28, 20), seed=number)
         write_volume(folder / "my_data" / "imagesTr" / f"case_{number}.nii.gz", image)
         write_volume(folder / "my_data" / "labelsTr" / f"case_{number}.nii.gz", label)
+    names = {"labels": {"background": 0, "tumour": 1, "oedema": 2}, "file_ending": ".nii.gz"}
+    (folder / "my_data" / "dataset.json").write_text(json.dumps(names))
     shutil.copytree(folder / "my_data" / "imagesTr", folder / "new_images")
     return folder
 
@@ -71,7 +74,7 @@ def follow(clone):
         for output in OUTPUT.findall(command):
             assert (clone / output.replace("$fold", "1").rstrip(";")).exists(), command
 
-    (training,) = (command for command in recipes("README.md") if "--output_dir my_run" in command)
+    (training,) = (command for command in recipes("README.md") if command.startswith("ulite train"))
     run_once(training)
     return run_once
 
@@ -108,7 +111,7 @@ def test_the_first_command_trains_on_the_sample(clone):
 
 @pytest.mark.slow
 def test_what_the_recipes_write_is_what_the_pages_say(clone, follow):
-    (training,) = (command for command in recipes("README.md") if "--output_dir my_run" in command)
+    (training,) = (command for command in recipes("README.md") if command.startswith("ulite train"))
     for command in recipes("README.md")[recipes("README.md").index(training) :]:
         follow(command)
     listed = re.findall(r"^\| `(\w+/[\w.]*)`", TEXTS["docs/train.md"], flags=re.MULTILINE)
@@ -145,22 +148,33 @@ def test_the_bundles_folder_is_printed(tmp_path):
     assert run(command, tmp_path).strip() == str(ROOT / "bundle")
 
 
-def options_of_table(page):
-    rows = [line for line in TEXTS[page].splitlines() if line.startswith("| `--")]
+def options_of_table(page, head):
+    """The options in the first column of a page's tables with this head."""
+    tables = re.findall(rf"^\| {head} \|.*\n((?:\|.*\n)+)", TEXTS[page], flags=re.MULTILINE)
+    rows = [line for line in "".join(tables).splitlines() if line.startswith("| `--")]
     return re.findall(r"`--([\w-]+)[`\s]", "\n".join(rows))
 
 
+def options_of_command(name):
+    from ulite_monai.cli import app
+
+    return {name for parameter in typer.main.get_command(app).commands[name].params for name in parameter.opts}
+
+
 def test_every_id_of_the_table_is_an_id_of_the_training_configuration():
-    ids = options_of_table("docs/train.md")
+    ids = options_of_table("docs/train.md", "id")
     assert len(ids) > 20 and set(ids) <= set(read_json(ROOT / "bundle" / "configs" / "train.json"))
 
 
-def test_every_option_of_the_table_is_an_option_of_ulite_predict():
-    from ulite_monai.cli import app
+def test_every_option_of_ulite_train_is_told():
+    text = TEXTS["docs/train.md"].split("## By MONAI's command")[0]
+    told = set(re.findall(r"`(--[a-z-]+)", text))
+    assert {name for name in options_of_command("train") if name.startswith("-")} - told == {"-o", "--output"}
 
-    command = typer.main.get_command(app).commands["predict"]
-    known = {name for parameter in command.params for name in parameter.opts}
-    options = {f"--{option}" for option in options_of_table("docs/segment.md")}
+
+def test_every_option_of_the_table_is_an_option_of_ulite_predict():
+    known = options_of_command("predict")
+    options = {f"--{option}" for option in options_of_table("docs/segment.md", "option")}
     assert len(options) > 12 and options <= known
     assert known - options - {"-i", "-o", "--input", "--output", "--help"} == set()
 

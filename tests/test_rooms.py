@@ -19,7 +19,7 @@ BELOW = {
     "bundles": set(),
     "training": {"datasets", "engines", "io", "networks", "reports"},
     "prediction": {"bundles", "datasets", "engines", "io", "networks", "reports", "transforms"},
-    "planning": {"bundles", "datasets", "engines", "io", "reports", "training"},
+    "planning": {"bundles", "datasets", "engines", "io", "prediction", "reports", "training"},
     "label": {"bundles", "datasets", "io", "prediction", "reports"},
 }
 

@@ -263,6 +263,51 @@ def plan(
 
 
 @app.command()
+def train(
+    dataset: Annotated[Path, typer.Argument(help="A labelled data set: dataset.json, or imagesTr and labelsTr.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The bundle: a new folder, or what ulite plan made.")],
+    hours: Annotated[
+        float | None, typer.Option(help="To the end. By default until nothing improves, at most what the plan says.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Five minutes, to see whether all is well.")] = False,
+    fold: Annotated[str | None, typer.Option(help="The fold that validates, or all: every case trains.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what was interrupted.")] = False,
+    init_weights: Annotated[Path | None, typer.Option(help="A checkpoint to start from.")] = None,
+    group: Annotated[str | None, typer.Option(help="Pattern of what cases of one patient have in common.")] = None,
+    dims: Annotated[str, typer.Option(help="auto, 2 or 3: plan for slices or for volumes.")] = "auto",
+    set: Annotated[list[str] | None, typer.Option("--set", help="id=value of train.json, repeatable.")] = None,
+) -> None:
+    """Train on your own labels: looks at the data, plans, trains in the time you have, evaluates."""
+    from ulite_monai.planning.train import train_dataset
+
+    _tell_as_it_goes()
+    if quick and hours:
+        raise InputError("--quick is a --hours of its own; give one of them.")
+    try:
+        train_dataset(
+            dataset,
+            output,
+            hours=hours,
+            quick=quick,
+            fold=int(fold) if fold and fold.isdigit() else fold,
+            resume=resume,
+            init_weights=init_weights,
+            group=group,
+            dims=dims,
+            overrides=dict(_setting(text) for text in set or []),
+        )
+    except KeyboardInterrupt as stop:
+        raise _Stopped(str(stop) or f"interrupted; the same command goes on with {output}.", INTERRUPTED) from None
+
+
+def _tell_as_it_goes() -> None:
+    from ulite_monai.engines.quiet import silence_noise
+
+    silence_noise()
+    logging.getLogger("ulite_monai").setLevel(logging.INFO)
+
+
+@app.command()
 def evaluate(
     bundle: Annotated[
         str | None, typer.Argument(help="hippocampus, nuclei, or a bundle's folder (its code is run).")
@@ -284,10 +329,7 @@ def evaluate(
     ignore: Annotated[int | None, typer.Option(help="For --masks: a value of references that counts nowhere.")] = None,
 ) -> None:
     """Measure a bundle, or masks, on labelled cases: Dice, distances in mm, volumes, and a report to send."""
-    from ulite_monai.engines.quiet import silence_noise
-
-    silence_noise()
-    logging.getLogger("ulite_monai").setLevel(logging.INFO)  # which says what it came to
+    _tell_as_it_goes()
     if (
         (bundle is None) == (masks is None)
         or (bundle is None) != (dataset is None)

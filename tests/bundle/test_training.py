@@ -376,7 +376,8 @@ def test_two_processes_train_one_network(bundle, trained, tmp_path):
     rank_without_a_batch = ("--batch_size", "3", "--output_dir", str(tmp_path / "large batch"))
     done = subprocess.run([*command, *rank_without_a_batch], cwd=tmp_path, env=environment(), capture_output=True)
     assert done.returncode == 0 and (tmp_path / "large batch" / "models" / "model.pt").exists()
-    assert {p.name for p in (tmp_path / "run").iterdir()} == {"configs", "docs", "models", "tensorboard", "LICENSE"}
+    written = {p.name for p in (tmp_path / "run").iterdir()}
+    assert written == {"configs", "docs", "models", "tensorboard", "LICENSE", "report.html"}
     assert (
         read_json(tmp_path / "run" / "configs" / "train.json")["network"]
         == read_json(bundle / "configs" / "train.json")["network"]

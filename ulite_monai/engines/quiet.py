@@ -13,6 +13,7 @@ NOISE = (
 )
 LOGGERS = {
     "monai.data.nvimgcodec_pydicom_plugin": logging.ERROR,
+    "monai.bundle.workflows": logging.ERROR,  # that it was told to write no log
     "ignite.engine.engine": logging.CRITICAL,  # whoever ran it reports what ended it
 }
 

@@ -25,12 +25,15 @@ from ulite_monai.reports.html import write_report
 from ulite_monai.training.checkpoints import LAST, CheckpointHandler
 from ulite_monai.training.distributed import is_first
 
-__all__ = ["RunBundle"]
+__all__ = ["RunBundle", "write_figures"]
 
 logger = logging.getLogger(__name__)
 
 # What may differ when a run is resumed: how long it goes on, and what it is validated with.
-MAY_CHANGE = ("epochs", "val_interval", "patience", "roi_size", "grow_windows", "overlap", "train")
+MAY_CHANGE = (
+    *("hours", "reserve", "epochs", "val_interval", "val_cases", "patience"),
+    *("roi_size", "grow_windows", "overlap", "train"),
+)
 COPIED = ("inference.json", "evaluate.json", "multi_gpu_train.json", "metadata.json", "train.json")
 
 
@@ -91,6 +94,8 @@ class RunBundle:
         """
         if not (self.is_whole and is_first() and any((self.folder / "configs").glob("*.json"))):
             return
+        if (self._docs / "plan.json").is_file() and not any((self.folder / "models").glob("*")):
+            return  # planned, and not trained yet
         of_a_run = (self._docs / "split.json").is_file()
         if not of_a_run:
             raise InputError(f"{self.folder}: holds a bundle already; give another --output_dir.")
@@ -127,13 +132,17 @@ class RunBundle:
         """
         if not (is_first() and self.is_whole):
             return
-        path = self.folder / "configs" / "metadata.json"
-        metadata = json.loads(path.read_text(encoding="utf-8"))
+        path = self.folder / "configs" / "train.json"
+        train = json.loads(path.read_text(encoding="utf-8"))
+        if checkpoints.trainer is not None:  # whose number of epochs depends on the time, see `KeepTime`
+            train["epochs"] = checkpoints.trainer.state.max_epochs
+            write_json(path, train)
+        of, dice = "", {}
         if checkpoints.best_epoch and self.validation:
-            of = f"{len(self.validation)} validation cases, which chose epoch {checkpoints.best_epoch}"
-            metadata = with_figures(metadata, of, dict(zip(self.labels, checkpoints.best_dice, strict=False)))
-            write_json(path, metadata)
-        self._write_card(metadata)
+            cases = train.get("val_cases") or len(self.validation)
+            of = f"{cases} validation cases, which chose epoch {checkpoints.best_epoch}"
+            dice = dict(zip(self.labels, checkpoints.best_dice, strict=False))
+        write_figures(self.folder, of, dice)
 
     def finish(self, checkpoints: CheckpointHandler) -> None:
         """Write what the training came to, as `update` does, and the report; log the commands to go on with."""
@@ -167,13 +176,7 @@ class RunBundle:
         for name in ("configs/logging.conf", "LICENSE"):
             if (self.source / name).is_file() and not (self.folder / name).exists():
                 shutil.copyfile(self.source / name, self.folder / name)
-        self._write_card(metadata)
-
-    def _write_card(self, metadata: Mapping[str, Any]) -> None:
-        train = json.loads((self.folder / "configs" / "train.json").read_text(encoding="utf-8"))
-        curve = self._docs / "curve.csv"
-        with atomic_path(self._docs / "README.md") as temporary:
-            temporary.write_text(run_card(metadata, train, _command(), curve.is_file()), encoding="utf-8")
+        write_figures(self.folder)
 
     def _require_same(self, train: Mapping[str, Any], split: Mapping[str, Any]) -> None:
         try:
@@ -190,6 +193,25 @@ class RunBundle:
                 f"{self.folder / 'models' / LAST}: was trained on {_count(former_split)} cases, this is another split "
                 f"({_count(split)}); give the run's own data, --fold, --num_folds and --seed."
             )
+
+
+def write_figures(folder: Path, of: str = "", dice: Mapping[str, float] | None = None) -> None:
+    """Write figures into a run's metadata, and its card with them.
+
+    Args:
+        folder: the bundle's.
+        of: what was validated, in words.
+        dice: mean Dice of each class by its name; without any, the card says that there is no figure yet.
+    """
+    path = folder / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    if dice:
+        metadata = with_figures(metadata, of, dice)
+        write_json(path, metadata)
+    train = json.loads((folder / "configs" / "train.json").read_text(encoding="utf-8"))
+    with atomic_path(folder / "docs" / "README.md") as temporary:
+        has_curve = (folder / "docs" / "curve.csv").is_file()
+        temporary.write_text(run_card(metadata, train, _command(), has_curve), encoding="utf-8")
 
 
 def _command() -> list[str]:

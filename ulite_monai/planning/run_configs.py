@@ -17,11 +17,13 @@ __all__ = ["load_configs", "run_configs"]
 # Where, on what and how a run computes: no part of what it trained. These stay as the source bundle has them.
 LOCAL = (
     *("bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "device", "amp", "max_memory", "cache_rate"),
-    *("num_workers", "resume", "overwrite", "init_weights", "run_bundle", "train#dataset#data"),
+    *("num_workers", "resume", "overwrite", "init_weights", "budget", "run_bundle", "train#dataset#data"),
     "validate#dataset#data",
 )
 # What a run decides: by its data, where the configuration has an expression, and for its inference.
 DECIDED = ("labels", "flip_axes", "foreground_share", "roi_size", "grow_windows", "overlap", "straight_boundary")
+# What a training by time decides for itself, see `measured_budget`.
+TIMED = ("hours", "reserve", "epochs", "steps_per_epoch", "val_interval", "val_cases")
 DISTRIBUTED = "multi_gpu_train.json"
 
 
@@ -53,7 +55,7 @@ def run_configs(parser: ConfigParser, source: Mapping[str, dict[str, Any]]) -> d
     """
     train = _as_written(dict(parser.get()))
     train.pop("_meta_", None)
-    train |= {name: plain(parser.get_parsed_content(name)) for name in DECIDED if name in train}
+    train |= {name: plain(parser.get_parsed_content(name)) for name in (*DECIDED, *TIMED) if name in train}
     own = source["train.json"]
     overlay = [name.removeprefix("+") for name in source.get(DISTRIBUTED, {})]
     for name in (*LOCAL, *(overlay if _is_applied(train, source.get(DISTRIBUTED, {})) else ())):

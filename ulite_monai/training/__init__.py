@@ -10,29 +10,39 @@ from ulite_monai.datasets.labelled import (
     split,
 )
 from ulite_monai.training.averaging import AveragedWeights
+from ulite_monai.training.bar import ShowBar
 from ulite_monai.training.checkpoints import CheckpointHandler
+from ulite_monai.training.keep_time import KeepTime
+from ulite_monai.training.measure import measured_budget
 from ulite_monai.training.mixed_precision import MixedPrecisionInferer
+from ulite_monai.training.pictures import DrawPictures
 from ulite_monai.training.progress import OnFirstRank, PrintEpochs, shared_handler
 from ulite_monai.training.reproducibility import SeedEachEpoch, StopAtNonFiniteLoss
 from ulite_monai.training.run import require_writable, run_training
 from ulite_monai.training.settings import require_settings
 from ulite_monai.training.sizes import cache_rate, foreground_share
-from ulite_monai.training.validation import CaseDice
+from ulite_monai.training.validation import CaseDice, ValidateEpochs, evenly
 
 __all__ = [
     "AveragedWeights",
     "CaseDice",
     "CheckpointHandler",
+    "DrawPictures",
+    "KeepTime",
     "MixedPrecisionInferer",
     "OnFirstRank",
     "PrintEpochs",
     "SeedEachEpoch",
+    "ShowBar",
     "StopAtNonFiniteLoss",
+    "ValidateEpochs",
     "cache_rate",
     "class_names",
+    "evenly",
     "flips_beside_sides",
     "foreground_share",
     "labelled_items",
+    "measured_budget",
     "require_names_of_data",
     "require_settings",
     "require_unflipped_sides",

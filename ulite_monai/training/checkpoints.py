@@ -21,13 +21,17 @@ from ulite_monai.io.atomic import atomic_path
 from ulite_monai.training.averaging import AveragedWeights
 from ulite_monai.training.distributed import is_first
 
-__all__ = ["CheckpointHandler", "class_dice"]
+__all__ = ["CheckpointHandler", "TrainingIsComplete", "class_dice"]
 
 logger = logging.getLogger(__name__)
 
 BEST, LAST = "model.pt", "last.ckpt"
 # Of a schedule's state: what the configuration says, which a resumed run may change, unlike how far it has come.
 SCHEDULE_LENGTH = ("t_total", "warmup_steps")
+
+
+class TrainingIsComplete(InputError):
+    """A training that is to be resumed has come to its end."""
 
 
 class CheckpointHandler:
@@ -45,9 +49,10 @@ class CheckpointHandler:
         optimizer: its optimizer.
         scheduler: its learning rate scheduler.
         evaluator: the validation engine, whose key metric is "better when higher".
-        patience: epochs without improvement after which training ends; 0 never ends it.
+        patience: epochs without improvement after which training ends; 0 never ends it, None is a third of all.
         computed_by: what changes the last bits of a result: the device, how many threads, ...; a resumed run may
             differ, and then says so.
+        clock: the handler that keeps to the training's hours, see `KeepTime`; None for none.
 
     Attributes:
         best, best_epoch: the highest value of the key metric, and its epoch; 0 where no validation counted.
@@ -62,8 +67,9 @@ class CheckpointHandler:
         optimizer: torch.optim.Optimizer,
         scheduler: Any,
         evaluator: Engine,
-        patience: int = 0,
+        patience: int | None = 0,
         computed_by: Mapping[str, Any] | None = None,
+        clock: Any = None,
     ) -> None:
         self.folder = Path(folder)
         self.computed_by = {name: str(value) for name, value in (computed_by or {}).items()}
@@ -75,6 +81,7 @@ class CheckpointHandler:
             "average": average.average,
             "optimizer": optimizer,
             "scheduler": scheduler,
+            **({} if clock is None else {"clock": clock}),
         }
         self.best = float("-inf")
         self.best_epoch = 0
@@ -114,7 +121,10 @@ class CheckpointHandler:
         return True
 
     def _is_stale(self, epoch: int) -> bool:
-        return bool(self.patience and self.best_epoch and epoch - self.best_epoch >= self.patience)
+        assert self.trainer is not None
+        all_epochs = self.trainer.state.max_epochs or 0
+        patience = max(1, all_epochs // 3) if self.patience is None else self.patience
+        return bool(patience and self.best_epoch and epoch - self.best_epoch >= patience)
 
     def _state(self, engine: Engine) -> dict[str, Any]:
         state = {name: part.state_dict() for name, part in self.parts.items()}
@@ -194,9 +204,9 @@ class CheckpointHandler:
             ) from None
         self.best, self.best_epoch, self.best_dice = state["best"], state["best_epoch"], state["best_dice"]
         if state["epoch"] >= (self.trainer.state.max_epochs or 0):
-            raise InputError(f"{path}: has all of its {state['epoch']} epochs; give more --epochs to go on.")
+            raise TrainingIsComplete(f"{path}: has all of its {state['epoch']} epochs; give more --epochs to go on.")
         if self._is_stale(state["epoch"]):
-            raise InputError(
+            raise TrainingIsComplete(
                 f"{path}: ended early, no improvement since epoch {self.best_epoch}; give more --patience to go on."
             )
         scaler = getattr(self.trainer, "scaler", None)

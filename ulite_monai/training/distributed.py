@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ulite_monai.errors import InputError
 
-__all__ = ["average_over_processes", "is_first", "join", "leave", "require_enough", "wrap"]
+__all__ = ["average_over_processes", "from_first", "is_first", "join", "leave", "require_enough", "wrap"]
 
 
 def join() -> torch.device:
@@ -60,6 +60,15 @@ def average_over_processes(tensors: Iterable[torch.Tensor]) -> None:
             if tensor.is_floating_point():
                 dist.all_reduce(tensor)
                 tensor /= dist.get_world_size()
+
+
+def from_first(value: Any) -> Any:
+    """The first process's value, in all of them: what depends on a clock."""
+    if not dist.is_initialized():
+        return value
+    values = [value]
+    dist.broadcast_object_list(values)
+    return values[0]
 
 
 def is_first() -> bool:

@@ -1,4 +1,4 @@
-"""What a person watching a training sees: a progress bar, a line an epoch, and what to do with the result."""
+"""What a training tells: a line an epoch, and its curve."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ class PrintEpochs:
         self.started = time.perf_counter()
 
     def attach(self, engine: Engine) -> None:
-        """Follow the epochs of `engine`."""
+        """Follow the epochs of `engine`, in the first process."""
+        if not is_first():
+            return
         engine.add_event_handler(Events.EPOCH_STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add_loss)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)

@@ -1,4 +1,4 @@
-"""The metric that chooses the best epoch: the evaluation's Dice."""
+"""The validation that chooses the best epoch: when, on which cases, and by the evaluation's Dice."""
 
 from __future__ import annotations
 
@@ -6,11 +6,45 @@ import math
 from typing import Any
 
 import torch
+from ignite.engine import Engine, Events
+from monai.handlers import ValidationHandler
 from monai.metrics import CumulativeIterationMetric
 
 from ulite_monai.reports.metrics import overlap
 
-__all__ = ["CaseDice"]
+__all__ = ["CaseDice", "ValidateEpochs", "evenly"]
+
+
+def evenly(cases: int, count: int | None) -> list[int]:
+    """So many indices of cases, spread evenly over them; all of them for None.
+
+    Args:
+        cases: there are.
+        count: that are wanted, at least 1.
+    """
+    wanted = cases if count is None else min(count, cases)
+    return [number * cases // wanted for number in range(wanted)]
+
+
+class ValidateEpochs(ValidationHandler):
+    """MONAI's `ValidationHandler`, that validates the first and the last epoch, too.
+
+    The first shows a person early what to expect; the last has the schedule's end.
+
+    Args:
+        validator: the validation engine.
+        interval: epochs between validations.
+    """
+
+    def __init__(self, validator: Any, interval: int) -> None:
+        super().__init__(interval, validator)
+
+    def attach(self, engine: Engine) -> None:
+        """Validate when an epoch of the trainer `engine` is over."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED(event_filter=self._is_due), self)
+
+    def _is_due(self, engine: Engine, epoch: int) -> bool:
+        return epoch == 1 or epoch % self.interval == 0 or epoch == engine.state.max_epochs
 
 
 class CaseDice(CumulativeIterationMetric):
