@@ -107,8 +107,9 @@ def test_the_numbers_are_those_of_the_tables(folder):
         assert row[1].strip() == f"{entry['dice']['mean']:.3f}{low:.3f} to {high:.3f}"
         assert row[8:] == [str(entry[status]) for status in ("both", "missed", "invented", "absent")]
         agreement = next(row for row in page.cells if len(row) == 5 and row[0].strip() == label)
-        bias = f"{entry['agreement_ml']['bias']:+.3g}".replace("-", "−")
-        assert agreement[1] == "7" and agreement[2].startswith(bias)
+        bias, low, high = entry["agreement_ml"]["bias"], *entry["agreement_ml"]["bias_ci95"]
+        words = [(f"{number:+.3g}" if number else "0").replace("-", "−") for number in (bias, low, high)]
+        assert agreement[1:3] == ["7", f"{words[0]}{words[1]} to {words[2]}"]
     assert "Structures missed: 1; invented: none" in page.text and "1 not evaluated" in page.text
 
 

@@ -22,9 +22,10 @@ from ulite_monai.reports.worst_cases import SLICES
 
 __all__ = ["write_report"]
 
-MOST_BYTES = 6_000_000  # of slices; what lies beyond is left out, and the page says so
+MOST_BYTES = 5_000_000  # of slices; what lies beyond is left out, and the page says so
 MOST_ROWS = 3000  # of the table
 MOST_VOLUME_PLOTS = 8  # classes
+MOST_CAPTIONS = 5  # classes above a case's slices, the worst ones
 
 # Attribute of `LabelMetrics`, name below the axis, best value.
 DISTRIBUTIONS = (
@@ -75,7 +76,7 @@ def _render(content: Mapping[str, Any]) -> str:
     # The page runs this script and no other, whatever a name in it holds.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": _number, "markup": Markup, "signed": lambda n: _number(n, "+.3g")}
+    environment.filters |= {"number": _number, "markup": Markup, "signed": lambda n: _number(n, "+.3g" if n else ".3g")}
     template = environment.from_string((files(__package__) / "templates" / "report.html").read_text("utf-8"))
     return template.render(content, css=Markup(parts["css"]), script=Markup(script), script_sha256=digest)
 
@@ -109,7 +110,8 @@ def _result(folder: Path) -> dict[str, Any]:
         "most_volume_plots": MOST_VOLUME_PLOTS,
         "slices": slices,
         "slices_left_out": left_out,
-        "of_case": {case: [row for row in rows if row.case_id == case] for case in (one["case"] for one in slices)},
+        "of_case": {one["case"]: _worst_first(rows, one["case"]) for one in slices},
+        "most_captions": MOST_CAPTIONS,
     }
 
 
@@ -128,6 +130,12 @@ def _volumes(rows: Sequence[LabelMetrics], labels: Mapping[str, Any]) -> list[di
             plots = [volume_plot(rows, label, colour), agreement_plot(rows, label, colour, agreement)]
         drawn.append({"label": label, "agreement": agreement, "plots": plots})
     return drawn
+
+
+def _worst_first(rows: Sequence[LabelMetrics], case: str) -> list[LabelMetrics]:
+    """The structures of a case, by their Dice."""
+    known = [row for row in rows if row.case_id == case and row.dice is not None]
+    return sorted(known, key=lambda row: row.dice or 0.0) if len(known) > MOST_CAPTIONS else known
 
 
 def _slices(path: Path) -> tuple[list[dict[str, Any]], int]:

@@ -32,7 +32,7 @@ LOOK: dict[Any, Any] = {
     "axes.spines.right": False,
 }
 WIDTH = 4.6  # inches, of the narrowest column that still holds a class's name beside the dots
-MOST_LINKS = 1500  # dots; more are drawn as a picture, so that the page stays small
+MOST_LINKS = 1000  # dots; more are drawn as a picture, so that the page stays small
 LONGEST = 26  # letters of a name beside an axis
 UNKNOWN = (None, "", "nan")  # cells of a curve
 FAULT = "x"  # the mark of a structure that was missed or invented
