@@ -315,11 +315,11 @@ def metrics(folder):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--fold", "9"], "fold must be all, or 0 to num_folds - 1"),
+        (["--fold", "9"], "fold must be all, or 0 to 4; got 9 of 5."),
         (["--fold", "first"], "fold must be all, or 0 to num_folds - 1"),
         (["--set", "spaceing=[1,1,1]"], "spaceing: no configuration has this id; did you mean --spacing?"),
         (["--ckpt", "gone.pt"], "gone.pt: no such checkpoint"),
-        (["--set", "labels=['one']"], "case_0.nii.gz: holds label values [2], but 1 labels are declared"),
+        (["--set", "labels=['one']"], "case_0.nii.gz: holds label values [2], which no class has"),
     ],
     ids=str,
 )

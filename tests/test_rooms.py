@@ -12,7 +12,7 @@ BELOW = {
     "networks": set(),
     "io": set(),
     "engines": {"networks"},
-    "datasets": {"io"},
+    "datasets": {"bundles", "io"},
     "transforms": {"io"},
     "reports": {"engines", "io"},  # engines for its list of versions
     "inferers": {"engines"},

@@ -224,18 +224,23 @@ def _table(columns: tuple[str, ...], rows: Any) -> Any:
 
 @app.command()
 def check(
-    dataset: Annotated[Path, typer.Argument(help="A labelled data set: dataset.json, or imagesTr and labelsTr.")],
-    labels: Annotated[int | None, typer.Option(help="Number of classes; by default what dataset.json says.")] = None,
+    dataset: Annotated[Path, typer.Argument(help="A labelled data set: a folder, a data list, or a table (CSV).")],
+    labels: Annotated[int | None, typer.Option(help="Number of classes; by default those of the data set.")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Pattern that finds the group (the patient, say) in a case's id: '^[^_]+'.")
+    ] = None,
 ) -> None:
     """Check a labelled data set before training on it; exit code 1 when something must be mended."""
     from rich.console import Console
 
     from ulite_monai.datasets.check import check_dataset
 
-    report = check_dataset(dataset, labels)
+    report = check_dataset(dataset, labels, group)
     console = Console()
     columns = ("case", "size", "spacing, mm", "axes", "label values: voxels", "findings")
     console.print(_table(columns, report.rows))
+    for name, text in report.summary:
+        console.print(f"{name}: {text}", markup=False, soft_wrap=True)
     for finding in report.findings:
         console.print(f"{finding.level}: {finding.text}", markup=False, soft_wrap=True)
     errors = sum(finding.level == "error" for finding in report.findings)

@@ -10,7 +10,7 @@ from ulite_monai.prediction import Segmenter
 from ulite_monai.reports.metrics import overlap, summarize
 from ulite_monai.reports.metrics_csv import read_metrics
 from ulite_monai.reports.table import markdown_table
-from ulite_monai.training import labelled_items, split
+from ulite_monai.training import labelled_set, split
 
 # Bundle, data, and the CSV file of what the shipped weights give.
 CARDS = {
@@ -19,9 +19,10 @@ CARDS = {
 }
 
 
-def test_the_folds_are_those_that_a_training_uses(bundle, hippocampus):
-    folds = read_json(bundle / "docs" / "folds.json")
-    items = labelled_items(str(hippocampus))
+@pytest.mark.parametrize(("folder", "data"), [("bundle", "Task04_Hippocampus"), ("examples/nuclei_bundle", "dsb2018")])
+def test_the_folds_are_those_that_a_training_uses(root, shared_data, folder, data):
+    folds = read_json(root / folder / "docs" / "folds.json")
+    items = labelled_set(str(shared_data / data)).items
     for number, expected in enumerate(folds["validation"]):
         part = split(items, "validate", number, folds["num_folds"], folds["seed"])
         assert [item["case_id"] for item in part] == expected
@@ -51,7 +52,7 @@ def test_the_shipped_weights_reproduce_cases_of_the_card(name, root, shared_data
     """The first three cases of the card's CSV, to the fourth digit; another engine may move single voxels."""
     folder, data, table = CARDS[name]
     rows = read_metrics(root / folder / "docs" / table)
-    items = {item["case_id"]: item for item in labelled_items(str(shared_data / data))}
+    items = {item["case_id"]: item for item in labelled_set(str(shared_data / data)).items}
     segmenter = Segmenter(name, device="cpu", overrides={"engine": "torch"})
     for case in list(dict.fromkeys(row.case_id for row in rows))[:3]:
         label = _label(items[case]["label"])

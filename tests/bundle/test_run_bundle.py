@@ -59,7 +59,7 @@ def test_what_a_run_leaves(run):
     assert {path.name for path in (run / "models").iterdir()} == {"model.pt", "last.ckpt"}
     assert {path.name for path in (run / "docs").iterdir()} == {"README.md", "split.json", "curve.csv"}
     split = read_json(run / "docs" / "split.json")
-    assert len(split["training"]) == 4 and len(split["validation"]) == 2
+    assert len(split["training"]) == 5 and len(split["validation"]) == 1
     assert not set(split["training"]) & set(split["validation"])
     assert all(isinstance(tensor, torch.Tensor) for tensor in state(run / "models" / "model.pt").values())
     last = state(run / "models" / "last.ckpt")

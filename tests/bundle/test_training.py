@@ -262,12 +262,12 @@ def test_bad_input_is_one_line_before_training_starts(bundle, make_dataset, tmp_
 @pytest.mark.parametrize(
     ("ids", "words"),
     [
-        ({"dataset_dir": "nowhere"}, ["nowhere", "not a folder"]),
+        ({"dataset_dir": "nowhere"}, ["nowhere", "no such file or folder"]),
         ({"dataset_dir": None}, ["dataset_dir is not set"]),
         ({"labels": "tumour"}, ["labels must be a list", "'tumour'"]),
         ({"num_folds": 9}, ["6 cases", "9 folds", "--num_folds"]),
         ({"fold": 5}, ["fold must be", "5 of 3"]),
-        ({"in_channels": 2}, ["case_0.nii.gz", "has 1 channels", "--in_channels is 2"]),
+        ({"in_channels": 2}, ["imagesTr/case_", "has 1 channels", "--in_channels is 2"]),
         ({"patch_size": 40}, ["patch_size must be 3 numbers above 0", "got 40"]),
         ({"spacing": 1.0}, ["spacing must be 3 numbers above 0", "got 1.0"]),
         ({"batch_size": 0}, ["batch_size must be a number above 0", "got 0"]),
@@ -357,7 +357,8 @@ def test_two_processes_train_one_network(bundle, trained, tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29517"]
     command += ["-m", "monai.bundle", "run", "training", "--bundle_root", str(bundle)]
     command += ["--config_file", str([*configs, str(overlay)]), "--dataset_dir", str(folder / "my data")]
-    command += ["--output_dir", str(tmp_path / "run"), "--num_folds", "3", "--epochs", "2", *SMALL, "--batch_size", "1"]
+    command += ["--output_dir", str(tmp_path / "run"), "--num_folds", "3", "--fold", "1", "--epochs", "2"]
+    command += [*SMALL, "--batch_size", "1"]
     text = {"env": environment(), "capture_output": True, "text": True, "timeout": 600}
     done = subprocess.run(command, cwd=tmp_path, **text)
     assert done.returncode == 0, done.stderr

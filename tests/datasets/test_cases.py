@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from tests.conftest import write_volume
-from ulite_monai.datasets.cases import Case, case_items, find_cases, find_labelled_cases, stem
+from ulite_monai.datasets.cases import Case, case_items, find_cases, stem
+from ulite_monai.datasets.layouts import find_layout
 from ulite_monai.errors import InputError
 from ulite_monai.io.images import write_mask
 from ulite_monai.io.output_folder import OutputFolder
@@ -132,7 +133,7 @@ def test_a_pair_of_files_is_one_case(tmp_path):
 
 
 def test_decathlon(hippocampus):
-    cases = find_labelled_cases(hippocampus)
+    cases = find_layout(hippocampus).cases
     assert len(cases) == 208 and cases[0].id == "hippocampus_001"
     assert cases[0].label == hippocampus / "labelsTr" / "hippocampus_001.nii.gz"
     assert ids(find_cases(hippocampus / "dataset.json")) == ids(cases)
@@ -140,14 +141,14 @@ def test_decathlon(hippocampus):
 
 def test_labelled_folders_without_a_list(make_dataset):
     dataset = make_dataset(cases=3)
-    assert ids(find_labelled_cases(dataset)) == ["case_0", "case_1", "case_2"]
+    assert ids(find_layout(dataset).cases) == ["case_0", "case_1", "case_2"]
 
 
 def test_a_missing_label_is_named_with_the_remedy(make_dataset):
     dataset = make_dataset(cases=3)
     (dataset / "labelsTr" / "case_1.nii.gz").unlink()
     with pytest.raises(InputError, match=r"imagesTr/case_1\.nii\.gz: no label .*1 of 3.*labelsTr/case_1\.nii\.gz"):
-        find_labelled_cases(dataset)
+        find_layout(dataset)
 
 
 def test_a_label_without_its_image_is_named(make_dataset):
@@ -155,7 +156,7 @@ def test_a_label_without_its_image_is_named(make_dataset):
     (first, *_) = sorted((root / "imagesTr").iterdir())
     first.unlink()
     with pytest.raises(InputError, match=rf"labelsTr.{first.name}: no image for this label \(1 of 3 labels lack"):
-        find_labelled_cases(root)
+        find_layout(root)
 
 
 def test_two_labels_of_one_case_are_named(make_dataset):
@@ -163,7 +164,7 @@ def test_two_labels_of_one_case_are_named(make_dataset):
     (first, *_) = sorted((root / "labelsTr").iterdir())
     (root / "labelsTr" / first.name.replace(".nii.gz", ".nrrd")).touch()
     with pytest.raises(InputError, match=rf"is a second label of its case, beside {first.name}"):
-        find_labelled_cases(root)
+        find_layout(root)
 
 
 def test_channels_that_nnunet_v1_lists_by_their_common_name(make_dataset):
@@ -174,7 +175,7 @@ def test_channels_that_nnunet_v1_lists_by_their_common_name(make_dataset):
         image.rename(dataset / "imagesTr" / f"case_{number}_0000.nii.gz")
     entries = [{"image": f"imagesTr/case_{n}.nii.gz", "label": f"labelsTr/case_{n}.nii.gz"} for n in range(2)]
     (dataset / "dataset.json").write_text(json.dumps({"training": entries}))
-    cases = find_labelled_cases(dataset)
+    cases = find_layout(dataset).cases
     assert ids(cases) == ["case_0", "case_1"]
     assert [path.name for path in cases[1].image] == ["case_1_0000.nii.gz", "case_1_0001.nii.gz"]
 
@@ -185,18 +186,20 @@ def test_a_listed_image_that_is_gone(make_dataset):
     (dataset / "labelsTr" / "case_3.nii.gz").write_bytes(b"")
     (dataset / "dataset.json").write_text(json.dumps({"training": entries}))
     with pytest.raises(InputError, match=r"imagesTr/case_3\.nii\.gz: the image of case case_3"):
-        find_labelled_cases(dataset)
+        find_layout(dataset)
 
 
-@pytest.mark.parametrize(("value", "words"), [(None, "not set"), ("nowhere", "not a folder")])
+@pytest.mark.parametrize(
+    ("value", "words"), [("nowhere", "no such file or folder"), ("setup.cfg", "is no labelled data set")]
+)
 def test_no_dataset(value, words):
     with pytest.raises(InputError, match=words):
-        find_labelled_cases(value)
+        find_layout(value)
 
 
 def test_a_folder_of_another_layout(tmp_path):
     with pytest.raises(InputError, match=r"neither dataset\.json nor the folders imagesTr"):
-        find_labelled_cases(tmp_path)
+        find_layout(tmp_path)
 
 
 @pytest.mark.parametrize("case_id", ["../x", "/x", "a/../../x", "a//b", ".", "..", "a\\b", "a:b", "a\nb", "a*", "a/ b"])

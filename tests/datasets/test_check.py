@@ -53,14 +53,25 @@ def test_values_that_arent_consecutive(make_dataset):
     for path in (dataset / "labelsTr").iterdir():
         label = np.asarray(nib.load(path).dataobj)
         write_volume(path, np.where(label == 2, 4, label).astype(np.uint8), nib.load(path).affine)
-    (error,) = found(dataset, "error")
-    assert "hold the values [1, 4], which aren't 1, 2, ... one after the other" in error
-    declare(dataset, {"a": 1, "b": 4})
+    report = check_dataset(dataset)
+    assert ("classes", "1 class_1, 4 class_2") in report.summary
     assert found(dataset, "error") == []
-    assert [w for w in found(dataset, "warning") if "no case holds" in w] == [
-        "no case holds the label value 2.",
-        "no case holds the label value 3.",
+    declare(dataset, {"a": 1, "b": 4, "c": 7})
+    assert found(dataset, "error") == []
+    assert [w for w in found(dataset, "warning") if "no case holds" in w] == ["no case holds the label value 7, c."]
+
+
+def test_what_is_there_is_said_first(make_dataset):
+    dataset = make_dataset(cases=5)
+    declare(dataset, {"background": 0, "a": 1, "ignore": 2})
+    assert check_dataset(dataset, group=".$").summary == [
+        ("layout", "nnU-Net, dataset.json beside imagesTr and labelsTr"),
+        ("cases", "5"),
+        ("channels", "image"),
+        ("classes", "1 a"),
+        ("ignored value", "2"),
     ]
+    assert ("cases", "5 in 2 groups") in check_dataset(dataset, group="case_0|case").summary
 
 
 def second_channel(dataset, cases):

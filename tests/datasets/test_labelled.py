@@ -1,64 +1,21 @@
-"""Folds and flags."""
+"""Classes, sides and what training refuses."""
 
 import json
-import random
 from contextlib import nullcontext
 
 import pytest
 
+from ulite_monai.datasets.labelled_set import LabelledSet
 from ulite_monai.errors import InputError
 from ulite_monai.training import (
     class_names,
+    class_values,
     flips_beside_sides,
-    labelled_items,
+    labelled_set,
     require_names_of_data,
     require_unflipped_sides,
     require_usable,
-    split,
 )
-
-ITEMS = [{"case_id": f"case_{n:02d}", "image": f"{n}.nii"} for n in range(23)]
-
-
-def ids(items):
-    return [item["case_id"] for item in items]
-
-
-def test_folds_partition_the_cases():
-    parts = [split(ITEMS, "validate", fold, 5, seed=0) for fold in range(5)]
-    assert sorted(len(part) for part in parts) == [4, 4, 5, 5, 5]
-    assert sorted(i for part in parts for i in ids(part)) == ids(ITEMS)
-    for fold, part in enumerate(parts):
-        assert sorted(ids(part) + ids(split(ITEMS, "train", fold, 5, seed=0))) == ids(ITEMS)
-
-
-def test_the_order_of_listing_does_not_matter_and_the_seed_does():
-    shuffled = random.Random(1).sample(ITEMS, len(ITEMS))
-    assert split(shuffled, "train", 2, 5, seed=0) == split(ITEMS, "train", 2, 5, seed=0)
-    assert split(ITEMS, "train", 2, 5, seed=1) != split(ITEMS, "train", 2, 5, seed=0)
-
-
-def test_a_known_split_stays_as_it_is():
-    assert ids(split(ITEMS, "validate", 0, 5, seed=0)) == EXPECTED
-
-
-EXPECTED = ["case_03", "case_08", "case_14", "case_20", "case_22"]
-
-
-def test_all_cases_are_in_both_parts():
-    assert split(ITEMS, "train", "all", 5, 0) == split(ITEMS, "validate", "all", 5, 0) == ITEMS
-
-
-@pytest.mark.parametrize(("fold", "num_folds"), [(5, 5), (-1, 5), (0, 1), ("some", 5), (0, 24)])
-def test_folds_that_do_not_fit(fold, num_folds):
-    with pytest.raises(InputError, match=str(num_folds)):
-        split(ITEMS, "train", fold, num_folds, seed=0)
-
-
-def test_a_single_case_has_no_folds_and_trains_all_the_same():
-    with pytest.raises(InputError, match=r"1 cases can't be split into 5 folds; .* give --fold all"):
-        split(ITEMS[:1], "train", 0, 5, seed=0)
-    assert split(ITEMS[:1], "train", "all", 5, seed=0) == ITEMS[:1]
 
 
 @pytest.mark.parametrize(
@@ -82,15 +39,54 @@ def test_classes_that_name_a_side_are_not_flipped(labels, sided):
 
 def test_names_are_the_data_sets_in_the_bundles_spelling(make_dataset):
     dataset, own = make_dataset(), ["anterior", "posterior"]
-    items = labelled_items(str(dataset))
-    assert class_names(None, [], own) == own
-    assert class_names(str(dataset), items, own) == ["class_1", "class_2"]
+    assert class_names(labelled_set(None), own) == own and class_values(labelled_set(None), own) is None
+    assert class_names(labelled_set(str(dataset)), own) == ["class_1", "class_2"]
     for declared, names in ((["Anterior", "Posterior"], own), (["left lobe", "right lobe"], None)):
         content = {"labels": {"background": 0, **{name: n for n, name in enumerate(declared, 1)}}}
         (dataset / "dataset.json").write_text(json.dumps(content))
-        assert class_names(str(dataset), items, own) == (names or declared)
-    with pytest.raises(InputError, match=r"left lobe.*anterior"):
-        require_names_of_data(own, str(dataset))
+        assert class_names(labelled_set(str(dataset)), own) == (names or declared)
+    with pytest.raises(InputError, match=r"1 left lobe, 2 right lobe, but labels are .*anterior"):
+        require_names_of_data(own, labelled_set(str(dataset)))
+
+
+def found(values, declared=False):
+    names = [f"class_{n}" for n in range(1, len(values) + 1)]
+    return LabelledSet([{"case_id": "a"}], names, values, None, ["image"], None, "imagesTr, labelsTr", declared)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "ignore", "expected"),
+    [
+        ([1, 2], "ab", None, [1, 2]),
+        ([255], "a", None, [255]),
+        ([2, 5, 9], "ab", 9, [2, 5]),
+        ([1, 3], "abc", None, [1, 2, 3]),  # the second is in no case
+    ],
+    ids=str,
+)
+def test_classes_have_the_values_of_the_data_set(values, labels, ignore, expected):
+    assert class_values(found(values), list(labels), ignore) == expected
+
+
+def test_other_classes_than_are_declared_are_refused():
+    with pytest.raises(
+        InputError, match=r"the data set \(imagesTr, labelsTr\) declares the classes 1 class_1, 3 class_2"
+    ):
+        class_values(found([1, 3], declared=True), ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("values", "ignore", "words"),
+    [
+        ([1], None, "for each of the 2 labels"),
+        ([1, 1], None, "each of"),
+        ([1, 2], 2, "ignore_label"),
+        (None, 9, "needs"),
+    ],
+)
+def test_values_that_fit_no_classes_are_refused(values, ignore, words):
+    with pytest.raises(InputError, match=words):
+        require_usable([], ["a", "b"], values, ignore)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +104,7 @@ def test_images_of_another_kind_are_refused_at_once(image, labels, kind, words):
 
 
 def test_what_a_reader_warns_of_is_logged_once_before_training(geometries, caplog):
-    item = {"image": str(geometries["microns"]), "label": str(geometries["sform"]), "case_id": "a"}
+    item = {"image": str(geometries["microns"]), "label": str(geometries["oblique_sform"]), "case_id": "a"}
     with pytest.raises(InputError, match="must be whole numbers"):  # the label is an image
         require_usable([item], ["a"])
     assert caplog.text.count("gives positions in microns") == 1

@@ -102,6 +102,15 @@ def test_folds_are_the_data_lists_own(folders):
     assert [item["fold"] for item in read_labelled_set(say(folders, {"training": listed})).items] == [0, 1, 0]
 
 
+def test_folds_may_be_nnunets(folders):
+    say(folders, [{"train": ["p1_a"], "val": ["p2_a", "p1_b"]}, {"val": ["p1_a"]}], "splits_final.json")
+    assert [item["fold"] for item in read_labelled_set(folders).items] == [1, 0, 0]
+    for content, words in (([{"val": ["x"]}], "names none of the cases, p1_a"), ({"val": []}, "must be a list of")):
+        say(folders, content, "splits_final.json")
+        with pytest.raises(InputError, match=words):
+            read_labelled_set(folders)
+
+
 @pytest.mark.parametrize("values", [(255,), (2, 5)], ids=str)
 def test_any_whole_values_are_classes(folders, values):
     for path in (folders / "labelsTr").iterdir():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import read_json
-from ulite_monai.datasets.cases import find_labelled_cases
+from ulite_monai.datasets.layouts import find_layout
 from ulite_monai.datasets.samples import BLOCK, download_hippocampus, make_sample
 from ulite_monai.errors import InputError
 
@@ -25,7 +25,7 @@ def test_sample_is_blocks_of_the_template_that_do_not_overlap(sample):
     from nilearn.datasets import load_mni152_template
 
     template = load_mni152_template(resolution=1)
-    cases = find_labelled_cases(sample)
+    cases = find_layout(sample).cases
     assert len(cases) == read_json(sample / "dataset.json")["numTraining"] >= 20
     origins = set()
     for case in cases:
@@ -44,7 +44,7 @@ def test_sample_voxels_are_the_templates(sample):
     from nilearn.datasets import load_mni152_template
 
     template = load_mni152_template(resolution=1)
-    image = nib.load(find_labelled_cases(sample)[3].image[0])
+    image = nib.load(find_layout(sample).cases[3].image[0])
     start = np.linalg.solve(template.affine, image.affine)[:3, 3].astype(int)
     block = tuple(slice(s, s + BLOCK) for s in start)
     assert np.abs(np.asarray(image.dataobj) / 1000 - np.asarray(template.dataobj)[block]).max() <= 0.0005

@@ -30,7 +30,7 @@ def test_inference_and_evaluation_do_what_training_does(name):
     """Each id that both have is equal, but for those that say where, on what, or what the shipped masks are."""
     configs = shipped_configs(name)
     own = {"imports", "output_dir", "overwrite", "labels", "on_nonfinite", "flip_axes", "roi_size", "grow_windows"}
-    own |= {"overlap", "straight_boundary", "network", "initialize", "run"}
+    own |= {"label_values", "overlap", "straight_boundary", "network", "initialize", "run"}
     train, inference = configs["train.json"], configs["inference.json"]
     both = (train.keys() & inference.keys()) - own
     assert both >= {"network_def", "in_channels", "image_preprocessing", "sw_batch_size", "mode", "max_memory"}

@@ -89,7 +89,7 @@ def test_nothing_of_the_machine_or_of_the_data_is_written(left, bundle, dataset)
     }
     local = {"amp": True, "num_workers": 3, "cache_rate": 0.5, "resume": True, "overwrite": True, "max_memory": 1}
     paths = {"init_weights": "/ward/model.pt", "ckpt_dir": "/somewhere/m", "foreground_share": 0.0}
-    configs = left({**lists, **local, "labels": ["a"], **paths})
+    configs = left({**lists, **local, "labels": ["a", "b"], **paths})
     text = json.dumps(configs)
     for secret in ("Doe", "/ward", "/somewhere", str(dataset), str(bundle)):
         assert secret not in text

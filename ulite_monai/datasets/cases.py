@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 import re
 from collections import defaultdict
@@ -12,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ulite_monai.datasets.json_file import read_json
 from ulite_monai.errors import InputError
 from ulite_monai.io.files_below import files_below, is_file_or_broken_link
 from ulite_monai.io.images import IMAGE_SUFFIXES, is_image_file
@@ -26,7 +26,6 @@ __all__ = [
     "case_items",
     "cases_in_folder",
     "find_cases",
-    "find_labelled_cases",
     "first_image",
     "is_readable",
     "main_file",
@@ -161,79 +160,6 @@ def find_cases(path: str | Path, channels: int = 1) -> list[Case]:
     return require_unique(cases)
 
 
-def find_labelled_cases(dataset_dir: str | Path | None) -> list[Case]:
-    """The cases to train on below `dataset_dir`, each with its label.
-
-    Args:
-        dataset_dir: a folder in Decathlon's layout: `dataset.json` with a `training` list, or `imagesTr` and
-            `labelsTr` (or `images` and `masks`) with files of the same names. An image may be a folder of DICOM
-            files; nnU-Net's `_0000`, `_0001` name the channels of a case.
-
-    Returns:
-        Cases ordered by id.
-
-    Raises:
-        InputError: When the folder or a label is missing.
-    """
-    if not dataset_dir:
-        raise InputError("dataset_dir is not set: give the folder of your labelled volumes, --dataset_dir DIR.")
-    root = Path(dataset_dir).expanduser()
-    if not root.is_dir():
-        raise InputError(f"{root}: dataset_dir is not a folder; give one with dataset.json, or imagesTr and labelsTr.")
-    datalist = root / "dataset.json"
-    if datalist.is_file() and _lists_cases(datalist):
-        cases = _from_datalist(datalist, keys=("training",))
-        unlabelled = [case for case in cases if case.label is None or not case.label.exists()]
-        missing = [case for case in cases if not all(p.exists() for p in case.image)]
-        if missing:
-            raise InputError(f"{missing[0].image[0]}: the image of case {missing[0].id} in {datalist} doesn't exist.")
-    else:
-        pairs = [(root / image, root / label) for image, label in PAIRS]
-        images, labels = next((pair for pair in pairs if all(p.is_dir() for p in pair)), (None, None))
-        if images is None or labels is None:
-            raise InputError(
-                f"{root}: holds neither dataset.json nor the folders imagesTr and labelsTr (or images and masks)."
-            )
-        found = _labels_by_stem(labels)
-        folders = [Case(p.name, (p,)) for p in sorted(images.iterdir()) if p.is_dir() and not p.name.startswith(".")]
-        files = _from_files(images, images.iterdir(), whole=set(found))
-        cases = [Case(c.id, c.image, found.get(c.id)) for c in (*files, *folders)]
-        unlabelled = [case for case in cases if case.label is None]
-        lonely = sorted(set(found) - {case.id for case in cases})
-        if lonely:
-            raise InputError(
-                f"{found[lonely[0]]}: no image for this label ({len(lonely)} of {len(found)} labels lack theirs); "
-                f"add it to {images} or take the label out."
-            )
-    if unlabelled:
-        first = unlabelled[0]
-        raise InputError(
-            f"{first.image[0]}: no label for this image ({len(unlabelled)} of {len(cases)} images lack theirs); "
-            f"add {first.label or _expected_label(first)} or take the image out."
-        )
-    if not cases:
-        raise InputError(f"{root}: holds no labelled cases.")
-    return require_unique(cases)
-
-
-def _labels_by_stem(folder: Path) -> dict[str, Path]:
-    labels: dict[str, Path] = {}
-    for file in sorted({main_file(p) for p in folder.iterdir() if is_readable(p)}):
-        twin = labels.setdefault(stem(file), file)
-        if twin is not file:
-            raise InputError(f"{file}: is a second label of its case, beside {twin.name}; take one of them out.")
-    return labels
-
-
-def _lists_cases(datalist: Path) -> bool:
-    """Whether a dataset.json lists its training cases, as Decathlon's does and nnU-Net v2's doesn't."""
-    try:
-        content = json.loads(datalist.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError):
-        return True  # its reader says what is wrong with it
-    return not isinstance(content, dict) or "training" in content or not (datalist.parent / "imagesTr").is_dir()
-
-
 def cases_in_folder(folder: Path, whole: Container[str] = ()) -> list[Case]:
     """The cases of a folder of images: its files, nnU-Net's channels together, and its folders of DICOM files.
 
@@ -254,12 +180,6 @@ def cases_in_folder(folder: Path, whole: Container[str] = ()) -> list[Case]:
             )
     folders = [Case(p.name, (p,)) for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
     return [*cases, *folders]
-
-
-def _expected_label(case: Case) -> Path:
-    images = case.image[0].parent
-    name = case.image[0].name if images.name == "images" else f"{case.id}.nii.gz"
-    return images.parent / {"images": "masks"}.get(images.name, "labelsTr") / name
 
 
 def is_readable(path: Path) -> bool:
@@ -353,10 +273,7 @@ def _join_channels(root: Path, files: list[Path], whole: Container[str], everywh
 
 
 def _from_datalist(path: Path, keys: tuple[str, ...] = ("testing", "validation", "training")) -> list[Case]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: is not valid JSON ({error}).") from None
+    content = read_json(path)
     if isinstance(content, dict):
         entries = next((content[key] for key in keys if content.get(key)), None)
     else:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 
-from ulite_monai.datasets.cases import Case, case_items, find_labelled_cases, first_image
-from ulite_monai.datasets.class_names import declared_names, named_classes
+from ulite_monai.datasets.cases import first_image
+from ulite_monai.datasets.labelled_set import LabelledSet, read_labelled_set
 from ulite_monai.datasets.preflight import Finding, check_items
-from ulite_monai.errors import InputError
 from ulite_monai.io.affine import spacing_of
-from ulite_monai.io.images import is_image_file, open_image
+from ulite_monai.io.images import image_size, is_image_file, read_label_image
+from ulite_monai.io.nifti import read_nifti_grid
+from ulite_monai.io.read_volume import NIFTI_SUFFIXES
 from ulite_monai.io.references import read_reference
 
 __all__ = ["CheckReport", "CheckedCase", "check_dataset"]
@@ -48,77 +50,87 @@ class CheckedCase:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All cases, and all that was found."""
+    """What there is, all cases, and all that was found."""
 
+    summary: list[tuple[str, str]]
     rows: list[CheckedCase]
     findings: list[Finding]
 
 
-def check_dataset(dataset_dir: str | Path, num_labels: int | None = None) -> CheckReport:
+def check_dataset(dataset: str | Path, num_labels: int | None = None, group: str | None = None) -> CheckReport:
     """Check every case of a labelled data set.
 
     Args:
-        dataset_dir: as `find_labelled_cases` takes it.
-        num_labels: classes beside the background; None for those that a training finds: what `dataset.json` declares,
-            or the label values. In masks of 2D images any value is right, as to their training.
+        dataset: as `read_labelled_set` takes it.
+        num_labels: classes beside the background, with the values 1, 2, ...; None for those that the data set says or
+            holds.
+        group: as `read_labelled_set` takes it.
 
     Raises:
-        InputError: When there is no such data set, or an image has no label.
+        InputError: When there is no such data set, a file is missing, or it contradicts itself.
     """
-    cases = find_labelled_cases(dataset_dir)
-    items = case_items(cases)
-    images = is_image_file(first_image(items[0]))
-    findings = _of_all(cases)
-    if num_labels is None and not images:
-        try:
-            num_labels = len(named_classes(dataset_dir, [item["label"] for item in items]))
-        except InputError as error:
-            findings.append(Finding("error", "", str(error)))
-    patch = PATCHES[2 if images else 3]
-    findings = check_items(items, num_labels or 0, not num_labels, patch=patch, names=_names(dataset_dir)) + findings
-    broken = {f.case_id for f in findings if f.level == "error"}
-    read = {case.id: _read(case) for case in cases if case.id not in broken}
-    findings += _spacing_outliers(read) + _duplicates(cases)
-    counts = {case.id: sum(f.case_id == case.id for f in findings) for case in cases}
+    data_set = read_labelled_set(dataset, group)
+    names: dict[int, str] | None = dict(zip(data_set.values, data_set.names, strict=True))
+    if num_labels is not None:
+        names = {value: f"class_{value}" for value in range(1, num_labels + 1)}
+    elif data_set.instances:
+        names = None
+    images = is_image_file(first_image(data_set.items[0]))
+    findings = check_items(data_set.items, names, data_set.ignore, patch=PATCHES[2 if images else 3])
+    findings += _of_all(data_set)
+    broken = {finding.case_id for finding in findings if finding.level == "error"}
+    # Where headers are wrong, no voxels were read, and the table is without them.
+    read = {} if broken else {item["case_id"]: _read(item) for item in data_set.items}
+    findings += _spacing_outliers(read) + _duplicates(data_set)
+    counts = Counter(finding.case_id for finding in findings)
     rows = [
-        CheckedCase(case.id, *read[case.id], findings=counts[case.id])
-        if case.id in read
-        else CheckedCase(case.id, findings=counts[case.id])
-        for case in cases
+        replace(read.get(item["case_id"], CheckedCase(item["case_id"])), findings=counts[item["case_id"]])
+        for item in data_set.items
     ]
-    return CheckReport(rows, findings)
+    return CheckReport(_summary(data_set), rows, findings)
 
 
-def _names(dataset_dir: str | Path) -> dict[int, str]:
-    try:
-        return declared_names(dataset_dir)
-    except InputError:  # reported with the classes
-        return {}
+def _summary(data_set: LabelledSet) -> list[tuple[str, str]]:
+    """What there is, in a few lines of a name and a text."""
+    groups = len(data_set.groups)
+    classes = zip(data_set.values, data_set.names, strict=True)
+    named = ", ".join(f"{value} {name}" for value, name in classes)
+    return [
+        ("layout", data_set.layout),
+        ("cases", f"{len(data_set.items)}" + (f" in {groups} groups" if groups < len(data_set.items) else "")),
+        ("channels", ", ".join(data_set.channels) + (f" ({data_set.modality})" if data_set.modality else "")),
+        ("classes", "objects of one class, numbered" if data_set.instances else named),
+        *([("ignored value", str(data_set.ignore))] if data_set.ignore is not None else []),
+    ]
 
 
-def _of_all(cases: Sequence[Case]) -> list[Finding]:
+def _of_all(data_set: LabelledSet) -> list[Finding]:
     """What a training with the default ids wouldn't take of the data set as a whole."""
-    channels, count, findings = len(cases[0].image), len(cases), []
+    channels, count, findings = len(data_set.channels), len(data_set.groups), []
     if channels > 1:
         findings.append(
             Finding("warning", "", f"its images have {channels} channels: train with --in_channels {channels}.")
         )
-    if count < FOLDS:
+    if count < FOLDS and not any("fold" in item for item in data_set.items):
+        what = "groups of cases" if count < len(data_set.items) else "cases"
         remedy = f"--num_folds {count}" if count > 1 else "--fold all"
         findings.append(
-            Finding("warning", "", f"{count} cases can't be split into {FOLDS} folds: train with {remedy}.")
+            Finding("warning", "", f"{count} {what} can't be split into {FOLDS} folds: train with {remedy}.")
         )
     return findings
 
 
-def _read(case: Case) -> tuple[tuple[int, ...], tuple[float, ...], str, tuple[tuple[int, int], ...]]:
-    if case.is_image:
-        picture, mask = open_image(case.image[0]), open_image(str(case.label))
-        return picture.size, (), "", _label_voxels(np.asarray(mask))
-    image, label = read_reference(str(case.image[0])), read_reference(str(case.label))
-    voxels = _label_voxels(label.array)
-    axes = "".join(str(axis) for axis in nib.orientations.aff2axcodes(image.affine))
-    return image.array.shape, spacing_of(image.affine), axes, voxels
+def _read(item: Mapping[str, Any]) -> CheckedCase:
+    image, label = first_image(item), str(item["label"])
+    if is_image_file(image):
+        return CheckedCase(item["case_id"], image_size(image), label_voxels=_label_voxels(read_label_image(label)))
+    if image.lower().endswith(NIFTI_SUFFIXES):
+        shape, affine = read_nifti_grid(image)
+    else:
+        volume = read_reference(image)
+        shape, affine = volume.array.shape, volume.affine
+    axes = "".join(str(axis) for axis in nib.orientations.aff2axcodes(affine))
+    return CheckedCase(item["case_id"], shape, spacing_of(affine), axes, _label_voxels(read_reference(label).array))
 
 
 def _label_voxels(label: np.ndarray) -> tuple[tuple[int, int], ...]:
@@ -126,8 +138,8 @@ def _label_voxels(label: np.ndarray) -> tuple[tuple[int, int], ...]:
     return tuple((int(v), int(n)) for v, n in zip(values, counts, strict=True) if v != 0)
 
 
-def _spacing_outliers(read: dict[str, tuple]) -> list[Finding]:
-    spacings = {name: np.sort(grid[1]) for name, grid in read.items() if grid[1]}
+def _spacing_outliers(read: Mapping[str, CheckedCase]) -> list[Finding]:
+    spacings = {name: np.sort(case.spacing) for name, case in read.items() if case.spacing}
     if not spacings:
         return []
     median = np.median(list(spacings.values()), axis=0)
@@ -142,11 +154,12 @@ def _spacing_outliers(read: dict[str, tuple]) -> list[Finding]:
     ]
 
 
-def _duplicates(cases: Sequence[Case]) -> list[Finding]:
+def _duplicates(data_set: LabelledSet) -> list[Finding]:
     same: dict[str, list[str]] = defaultdict(list)
-    for case in cases:
-        if all(path.is_file() for path in case.image):
-            same[_hash(case.image)].append(case.id)
+    for item in data_set.items:
+        paths = [Path(path) for path in (item["image"] if isinstance(item["image"], list) else [item["image"]])]
+        if all(path.is_file() for path in paths):
+            same[_hash(paths)].append(item["case_id"])
     return [
         Finding("warning", ids[0], f"{', '.join(ids)}: their images are the same file, byte by byte.")
         for ids in same.values()

@@ -7,72 +7,38 @@ import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from ulite_monai.datasets.cases import case_items, find_labelled_cases, first_image
-from ulite_monai.datasets.class_names import named_classes, require_same_names, same_names
+from ulite_monai.datasets.cases import first_image
+from ulite_monai.datasets.labelled_set import LabelledSet, read_labelled_set
 from ulite_monai.datasets.preflight import check_items
 from ulite_monai.errors import InputError
-from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.images import is_image_file
 
 __all__ = [
     "case_digest",
     "case_names",
     "class_names",
+    "class_values",
     "flips_beside_sides",
-    "labelled_items",
+    "labelled_set",
     "require_names_of_data",
     "require_unflipped_sides",
     "require_usable",
-    "split",
 ]
 
 logger = logging.getLogger(__name__)
 
+EMPTY = LabelledSet([], [], [], None, [], None, "none")
 SIDE = re.compile(r"(?<![a-z])(left|right|[lr]h?(?![0-9]))(?![a-z])", re.IGNORECASE)  # L1 is a vertebra
 
 
-def labelled_items(dataset_dir: str | None) -> list[dict[str, Any]]:
-    """The labelled cases below `dataset_dir` as a MONAI data list; see `find_labelled_cases`.
+def labelled_set(dataset_dir: str | None, group: str | None = None) -> LabelledSet:
+    """What there is at `dataset_dir`; see `read_labelled_set`.
 
-    Without a `dataset_dir` there are none: an application such as MONAI Label gives the lists of both parts itself.
+    Without a `dataset_dir` it is empty: an application such as MONAI Label gives the lists of both parts itself.
     """
-    return case_items(find_labelled_cases(dataset_dir)) if dataset_dir else []
-
-
-def split(
-    items: Sequence[dict[str, Any]], part: Literal["train", "validate"], fold: int | str, num_folds: int, seed: int
-) -> list[dict[str, Any]]:
-    """The training or validation part of a fold.
-
-    The cases are put in the order of a hash of the seed and their id and dealt to the folds in turn, so the split
-    depends on nothing but the seed and the ids.
-
-    Args:
-        items: data list with a `case_id` each.
-        part: "validate" for the cases of the fold, "train" for all others.
-        fold: 0 to `num_folds - 1`, or "all": every case is in both parts (a training on all validates on none).
-        num_folds: at least 2, at most the number of cases.
-        seed: changes the split.
-
-    Raises:
-        InputError: When the folds don't fit the cases.
-    """
-    if not items:
-        raise InputError("dataset_dir is not set: give the folder of your labelled volumes, --dataset_dir DIR.")
-    if fold == "all":
-        return list(items)
-    if not isinstance(fold, int) or num_folds < 2 or not 0 <= fold < num_folds:
-        raise InputError(
-            f"fold must be all, or 0 to num_folds - 1 with num_folds at least 2; got {fold} of {num_folds}."
-        )
-    if len(items) < num_folds:
-        remedy = f"--num_folds {len(items)}" if len(items) > 1 else "--fold all, which validates on none"
-        raise InputError(f"{len(items)} cases can't be split into {num_folds} folds; add cases or give {remedy}.")
-    dealt = sorted(items, key=lambda item: hashlib.sha256(f"{seed}:{item['case_id']}".encode()).hexdigest())
-    chosen = [item for rank, item in enumerate(dealt) if (rank % num_folds == fold) == (part == "validate")]
-    return sorted(chosen, key=lambda item: str(item["case_id"]))
+    return read_labelled_set(dataset_dir, group) if dataset_dir else EMPTY
 
 
 def case_names(items: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -95,21 +61,22 @@ def case_digest(training: Sequence[Mapping[str, Any]], validation: Sequence[Mapp
 def require_usable(
     items: Sequence[dict[str, Any]],
     labels: Sequence[str],
+    values: Sequence[int] | None = None,
+    ignore: int | None = None,
     instances: bool = False,
-    channels: int | None = None,
-    on_nonfinite: NonFinite = "error",
-    resample_tilt: bool = False,
-    patch: Sequence[float] | None = None,
     images: bool = False,
+    **more: Any,
 ) -> None:
     """Check every case before training starts; warnings are logged.
 
     Args:
         items: data list with `image` and `label` paths.
-        labels: names of the classes, in the order of the label values 1, 2, ...
+        labels: names of the classes.
+        values: the label value of each; None for 1, 2, ...
+        ignore: the value of voxels that don't count; None without one.
         instances: whether the label values number objects of one class.
         images: whether the bundle trains on 2D images, not on volumes.
-        channels, on_nonfinite, resample_tilt, patch: as `ulite_monai.datasets.preflight.check_items` takes them.
+        more: as `ulite_monai.datasets.preflight.check_items` takes it.
 
     Raises:
         InputError: When the images aren't of the bundle's kind; else one line for each case that can't be trained on.
@@ -119,19 +86,33 @@ def require_usable(
     _require_names(labels)
     if instances and len(labels) != 1:
         raise InputError(f"this bundle has one class beside the background, but labels are {list(labels)}; give one.")
+    _require_values(labels, values, ignore)
     for item in items:
         path = first_image(item)
         if is_image_file(path) != images:
             kinds = ("2D images (PNG, JPEG, TIFF)", "volumes")
             raise InputError(f"{path}: this bundle trains on {kinds[not images]}; take another bundle or other data.")
-    names = dict(enumerate(labels, start=1))
-    findings = check_items(items, len(labels), instances, channels, on_nonfinite, resample_tilt, patch, names)
+    names = dict(zip(values or range(1, len(labels) + 1), labels, strict=True))
+    findings = check_items(items, None if instances else names, ignore, **more)
     for finding in findings:
         if finding.level == "warning":
             logger.warning("warning: %s", finding.text)
     errors = [finding.text for finding in findings if finding.level == "error"]
     if errors:
         raise InputError("\nerror: ".join(errors))
+
+
+def _require_values(labels: Sequence[str], values: Sequence[int] | None, ignore: int | None) -> None:
+    if values is None:
+        if ignore is not None:
+            raise InputError("ignore_label needs label_values: give the value of each class too.")
+        return
+    whole = all(isinstance(value, int) and value > 0 for value in values)
+    if not whole or len(set(values)) != len(labels) or ignore in values or ignore == 0:
+        raise InputError(
+            f"label_values must be a whole number above 0 for each of the {len(labels)} labels, none of them "
+            f"ignore_label; got {values}, and ignore_label {ignore}."
+        )
 
 
 def _require_names(labels: Sequence[str]) -> None:
@@ -145,29 +126,67 @@ def _require_names(labels: Sequence[str]) -> None:
 
 
 def class_names(
-    dataset_dir: str | None, items: Sequence[dict[str, Any]], own: Sequence[str], instances: bool = False
+    data_set: LabelledSet, own: Sequence[str], ignore: int | None = None, instances: bool = False
 ) -> list[str]:
     """Names of the classes to train: those of the data set, in the bundle's spelling where they are the same.
 
     Args:
-        dataset_dir: the data set; without one, an application trains the bundle's own classes further.
-        items: its data list.
+        data_set: of `labelled_set`; an empty one trains the bundle's own classes further.
         own: the bundle's names.
+        ignore: the value of voxels that don't count, which is no class.
         instances: whether the label values number objects of one class, the bundle's.
+    """
+    if not data_set.items or instances:
+        return list(own)
+    names = [name for name, value in zip(data_set.names, data_set.values, strict=True) if value != ignore]
+    return list(own) if _same_names(names, own) else names
+
+
+def class_values(
+    data_set: LabelledSet, labels: Sequence[str], ignore: int | None = None, instances: bool = False
+) -> list[int] | None:
+    """The label value of each class; None where the bundle's own are meant.
+
+    Args:
+        data_set: of `labelled_set`.
+        labels: names of the classes.
+        ignore, instances: as `class_names` takes them.
 
     Raises:
-        InputError: When nothing names the classes and their values leave some out.
+        InputError: When the data set declares others than the labels name.
     """
-    if not dataset_dir or instances:
-        return list(own)
-    names = named_classes(dataset_dir, [item["label"] for item in items])
-    return list(own) if same_names(names, own) else names
+    if not data_set.items or instances or isinstance(labels, str):
+        return None
+    values = [value for value in data_set.values if value != ignore]
+    if len(values) == len(labels):
+        return values
+    if not data_set.declared:  # then the labels do; the preflight tells which file holds what else
+        return list(range(1, len(labels) + 1))
+    raise InputError(_contradiction(data_set, labels))
 
 
-def require_names_of_data(labels: Sequence[str], dataset_dir: str | None) -> None:
-    """Check that labels that were typed don't contradict the data set; see `require_same_names`."""
-    if dataset_dir and not isinstance(labels, str):
-        require_same_names(labels, dataset_dir)
+def require_names_of_data(labels: Sequence[str], data_set: LabelledSet, ignore: int | None = None) -> None:
+    """Check that labels that were typed don't contradict what the data set declares.
+
+    Raises:
+        InputError: When its names are others. It tells both.
+    """
+    names = class_names(data_set, (), ignore)
+    if data_set.declared and not isinstance(labels, str) and not _same_names(names, labels):
+        raise InputError(_contradiction(data_set, labels))
+
+
+def _contradiction(data_set: LabelledSet, labels: Sequence[str]) -> str:
+    classes = ", ".join(f"{value} {name}" for value, name in zip(data_set.values, data_set.names, strict=True))
+    return (
+        f"the data set ({data_set.layout}) declares the classes {classes}, but labels are {list(labels)}; correct one "
+        "of them, so that every value has one name."
+    )
+
+
+def _same_names(some: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether both name the same classes in the same order, upper and lower case aside."""
+    return [str(name).strip().casefold() for name in some] == [str(name).strip().casefold() for name in others]
 
 
 def flips_beside_sides(labels: Sequence[str], flip_axes: Sequence[int]) -> list[int]:

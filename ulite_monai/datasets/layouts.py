@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,27 @@ def _complete(layout: Layout) -> Layout:
             f"{bare[0].image[0]}: no label for this image ({len(bare)} of {len(cases)} images lack theirs); "
             f"add {bare[0].label or _expected_label(bare[0])} or take the image out."
         )
-    return replace(layout, cases=require_unique(cases))
+    splits = (
+        layout.source.parent / "splits_final.json" if layout.source.is_file() else layout.source / "splits_final.json"
+    )
+    folds = (
+        _folds_of_nnunet(splits, {case.id for case in cases}) if splits.is_file() and not layout.folds else layout.folds
+    )
+    return replace(layout, cases=require_unique(cases), folds=folds)
+
+
+def _folds_of_nnunet(file: Path, ids: Set[str]) -> dict[str, int]:
+    """The fold of each case that validates in one, of a list of `{"train": [...], "val": [...]}`."""
+    content = read_json(file)
+    try:
+        folds = {str(case): number for number, fold in enumerate(content) for case in fold["val"]}
+    except (TypeError, KeyError):
+        raise InputError(f'{file}: must be a list of {{"train": [...], "val": [...]}}, as nnU-Net writes it.') from None
+    if not folds.keys() & ids:
+        raise InputError(
+            f"{file}: names none of the cases, {', '.join(sorted(ids)[:3])}, ...; correct it or take it out."
+        )
+    return {case: fold for case, fold in folds.items() if case in ids}
 
 
 def _expected_label(case: Case) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +13,16 @@ import nibabel as nib
 import numpy as np
 
 from ulite_monai.datasets.cases import first_image
+from ulite_monai.datasets.labelled_set import UNNAMED
 from ulite_monai.errors import InputError
 from ulite_monai.io.affine import spacing_of
+from ulite_monai.io.dicom.read_seg import series_uid
+from ulite_monai.io.dicom.series import DicomSeries
 from ulite_monai.io.finite import NonFinite, settle_nonfinite
-from ulite_monai.io.images import is_image_file, open_image
-from ulite_monai.io.read_volume import load_readers
+from ulite_monai.io.grids import on_grid_of
+from ulite_monai.io.images import image_size, is_image_file, open_image, read_label_image
+from ulite_monai.io.nifti import read_nifti_grid
+from ulite_monai.io.read_volume import NIFTI_SUFFIXES, load_readers
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import Volume, require_same_grid
 
@@ -26,7 +30,7 @@ __all__ = ["Finding", "check_items", "corner_displacement"]
 
 WARN_DISPLACEMENT = 0.01
 MAX_DISPLACEMENT = 0.5
-UNNAMED = re.compile(r"segment[ _]?\d*", re.IGNORECASE)  # what 3D Slicer calls a segment that nobody named
+FEW = 5  # cases, of which one alone may well have a class
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,19 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class _Grid:
+    """Where voxels lie: shape and affine once the axes are turned to the closest of right, anterior, superior."""
+
     path: str
-    array: np.ndarray
+    shape: tuple[int, ...]
     affine: np.ndarray
+    is_image: bool = False
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    grid: _Grid
+    array: np.ndarray  # turned as its grid is
     warnings: Sequence[str] = ()
     volume: Volume | None = None  # as it is stored
 
@@ -59,53 +72,55 @@ class _Checked:
 
 def check_items(
     items: Sequence[dict[str, Any]],
-    num_labels: int,
-    instances: bool = False,
+    names: Mapping[int, str] | None,
+    ignore: int | None = None,
     channels: int | None = None,
     on_nonfinite: NonFinite = "error",
     resample_tilt: bool = False,
     patch: Sequence[float] | None = None,
-    names: Mapping[int, str] | None = None,
 ) -> list[Finding]:
-    """Check the images and labels of a data list.
+    """Check the images and labels of a data list: all headers first, and the voxels if nothing is wrong with those.
 
     Args:
         items: entries with `image` (a path, or one per channel), `label` (a path) and, if known, `case_id`.
-        num_labels: number of classes beside the background; label values are 0 to `num_labels`.
-        instances: whether the label values number objects of one class, so that any whole number is right.
+        names: of the classes by their label values; 3D Slicer's names in a label are compared with them. None where
+            label values number objects of one class, so that any whole number is right.
+        ignore: a label value that is right too, of voxels that don't count.
         channels: files that each image must consist of; None for any number that is the same for all.
         on_nonfinite: what is done about NaN and infinite voxels of images; "replace" makes them a warning.
         resample_tilt: whether tilted DICOM series are resampled; else they are an error.
         patch: of a training, mm (or pixels) along each axis; smaller cases are a warning.
-        names: of the label values, with which those that 3D Slicer wrote into a label are compared; the values
-            without one must have the same name in all cases.
 
     Returns:
         Findings in the order of the items; then those about all of them, about segments' names, and one for each
-        label value that no case holds, if all could be read.
+        class that no case holds, if all could be read.
     """
-    kinds = {is_image_file(first_image(item)) for item in items}
     counts = Counter(len(_channels(item)) for item in items)
     usual = max(counts, key=lambda number: counts[number], default=1)
     expected = (usual, f"most have {usual}") if channels is None else (channels, f"--in_channels is {channels}")
-
-    def check(item: dict[str, Any]) -> _Checked:
-        return _check_item(item, num_labels, instances, expected, on_nonfinite, resample_tilt)
-
     load_readers(path for item in items for path in (*_channels(item), item["label"]))
     with ThreadPoolExecutor(max_workers=2) as pool:
-        checked = list(pool.map(check, items))
+        findings = [
+            finding for found in pool.map(lambda item: _check_headers(item, expected), items) for finding in found
+        ]
+        kinds = {is_image_file(first_image(item)) for item in items}
+        if len(kinds) > 1:
+            findings.append(Finding("error", "", "some cases are 2D images, others volumes; separate them."))
+        if findings:
+            return findings
+        checked = list(pool.map(lambda item: _check_voxels(item, names, ignore, on_nonfinite, resample_tilt), items))
     findings = [finding for one in checked for finding in one.findings]
     findings += _check_names(checked, names or {})
-    if len(kinds) > 1:
-        findings.append(Finding("error", "", "some cases are 2D images, others volumes; separate them."))
-    elif patch is not None:
+    if patch is not None:
         findings += _small(checked, patch)
-    if instances or any(finding.level == "error" for finding in findings):
+    if names is None or any(finding.level == "error" for finding in findings):
         return findings
-    found = set().union(*(one.values for one in checked))
-    missing = [value for value in range(1, num_labels + 1) if value not in found]
-    return findings + [Finding("warning", "", f"no case holds the label value {value}.") for value in missing]
+    holders = {value: [one.path for one in checked if value in one.values] for value in names}
+    for value, paths in holders.items():
+        if not paths or (len(paths) == 1 and len(checked) >= FEW):
+            who = f"{paths[0]}: is the only label that holds" if paths else "no case holds"
+            findings.append(Finding("warning", "", f"{who} the label value {value}, {names[value]}."))
+    return findings
 
 
 def corner_displacement(shape: Sequence[int], affine: np.ndarray, other: np.ndarray) -> float:
@@ -122,38 +137,72 @@ def corner_displacement(shape: Sequence[int], affine: np.ndarray, other: np.ndar
     return float(np.abs(moved - corners)[:3].max())
 
 
-def _check_item(
+def _id(item: Mapping[str, Any]) -> str:
+    return str(item.get("case_id", Path(first_image(item)).name))
+
+
+def _check_headers(item: dict[str, Any], expected: tuple[int, str]) -> list[Finding]:
+    """What can be told without the voxels: errors alone."""
+    images, (number, why) = _channels(item), expected
+    errors = []
+    if len(images) != number:
+        errors.append(f"{images[0]}: the case has {len(images)} channels, but {why}.")
+    grids = []
+    for path in (*map(str, images), str(item["label"])):
+        try:
+            grids.append(_header(path))
+        except (_Unreadable, InputError) as error:
+            errors.append(str(error))
+            grids.append(None)
+    first, *others = grids
+    for other in others:
+        if first is not None and other is not None:
+            errors += [finding.text for finding in _check_same_grid("", first, other) if finding.level == "error"]
+    return [Finding("error", _id(item), text) for text in errors]
+
+
+def _header(path: str) -> _Grid | None:
+    """The grid that a file's header states; None where the voxels must be read for it."""
+    file = Path(path)
+    if not file.exists() and "#" not in path:
+        raise _Unreadable(f"{path}: doesn't exist; restore it or take the case out.")
+    if file.is_file() and file.stat().st_size == 0:
+        raise _Unreadable(f"{path}: is empty (0 bytes); restore it or take the case out.")
+    if is_image_file(file):
+        return _Grid(path, image_size(file), np.eye(4), is_image=True)
+    if file.is_file() and path.lower().endswith(NIFTI_SUFFIXES):
+        shape, affine = read_nifti_grid(file)
+        return _turned(path, shape, affine)
+    return None
+
+
+def _check_voxels(
     item: dict[str, Any],
-    num_labels: int,
-    instances: bool,
-    expected: tuple[int, str],
+    names: Mapping[int, str] | None,
+    ignore: int | None,
     on_nonfinite: NonFinite,
     resample_tilt: bool,
 ) -> _Checked:
-    images = _channels(item)
-    case_id = str(item.get("case_id", Path(str(images[0])).name))
+    case_id = _id(item)
     try:
-        channels = [_load(str(path), True, on_nonfinite, resample_tilt) for path in images]
-        label = _load(str(item["label"]), colour=False)
-    except _Unreadable as error:
+        channels = [_load(str(path), on_nonfinite, resample_tilt) for path in _channels(item)]
+        label = _load_label(str(item["label"]), channels[0])
+    except (_Unreadable, InputError) as error:
         return _Checked(case_id, [Finding("error", case_id, str(error))])
-    findings = [f for channel in channels for f in _check_image(case_id, channel)]
-    number, why = expected
-    if len(images) != number:
-        findings.append(Finding("error", case_id, f"{images[0]}: the case has {len(images)} channels, but {why}."))
+    findings = [finding for channel in channels for finding in _check_image(case_id, channel)]
     for other in channels[1:]:
         findings += _check_channel(case_id, channels[0], other)
-    findings += _check_same_grid(case_id, channels[0], label)
+    findings += _check_same_grid(case_id, channels[0].grid, label.grid)
     findings += [Finding("warning", case_id, text) for text in label.warnings]
     values = np.unique(label.array)
-    findings += _check_label(case_id, label.path, values, None if instances else num_labels)
+    findings += _check_label(case_id, label.grid.path, values, names, ignore)
     segments = label.volume.segments if label.volume else {}
-    extent = np.asarray(channels[0].array.shape) * _voxel_size(channels[0])
-    return _Checked(case_id, findings, label.path, {int(value) for value in values}, segments, extent)
+    extent = np.asarray(channels[0].grid.shape) * _voxel_size(channels[0].grid)
+    return _Checked(case_id, findings, label.grid.path, {int(value) for value in values}, segments, extent)
 
 
-def _voxel_size(image: _Loaded) -> np.ndarray:
-    return np.asarray(spacing_of(image.affine)) if image.volume else np.ones(image.array.ndim)
+def _voxel_size(grid: _Grid) -> np.ndarray:
+    return np.ones(len(grid.shape)) if grid.is_image else np.asarray(spacing_of(grid.affine))
 
 
 def _small(checked: Sequence[_Checked], patch: Sequence[float]) -> list[Finding]:
@@ -177,58 +226,58 @@ class _Unreadable(Exception):
     pass
 
 
-def _load(path: str, colour: bool = True, on_nonfinite: NonFinite = "error", resample_tilt: bool = False) -> _Loaded:
-    file = Path(path)
-    if not file.exists() and "#" not in path:
-        raise _Unreadable(f"{path}: doesn't exist; restore it or take the case out.")
-    if file.is_file() and file.stat().st_size == 0:
-        raise _Unreadable(f"{path}: is empty (0 bytes); restore it or take the case out.")
-    if is_image_file(file):
-        return _load_image(file, colour)
-    try:
-        volume = read_reference(path, on_nonfinite, resample_tilt)
-    except InputError as error:
-        raise _Unreadable(str(error)) from None
-    return _canonical(path, volume)
-
-
-def _load_image(file: Path, colour: bool) -> _Loaded:
-    try:
+def _load(path: str, on_nonfinite: NonFinite = "error", resample_tilt: bool = False) -> _Loaded:
+    if is_image_file(path):
         warnings: list[str] = []
-        array = settle_nonfinite(np.asarray(open_image(file, warnings)), file, "error", warnings)
-    except InputError as error:
-        raise _Unreadable(str(error)) from None
-    if array.ndim == 3 and not colour:
-        raise _Unreadable(f"{file}: is a colour image of shape {array.shape}; a label must be grey, one value a pixel.")
-    if warnings and not colour:  # the reader of labels turns some of them
-        raise _Unreadable(f"{file}: is a label with an orientation tag; save it without the tag.")
-    array = array[..., 0] if array.ndim == 3 else array  # the last axis is colour
-    return _Loaded(str(file), array, np.eye(4), warnings)
+        array = settle_nonfinite(np.asarray(open_image(path, warnings)), Path(path), "error", warnings)
+        return _Loaded(_Grid(path, array.shape[1::-1], np.eye(4), is_image=True), array, warnings)
+    return _canonical(path, read_reference(path, on_nonfinite, resample_tilt))
+
+
+def _load_label(path: str, image: _Loaded) -> _Loaded:
+    if is_image_file(path):
+        array = read_label_image(path)
+        return _Loaded(_Grid(path, array.shape, np.eye(4), is_image=True), array)
+    label = read_reference(path)
+    if label.drawn_on and image.volume is not None:
+        source = image.volume.source
+        if isinstance(source, DicomSeries) and series_uid(source) != label.drawn_on:
+            raise _Unreadable(
+                f"{path}: is a DICOM SEG of another series than its image {image.grid.path}; give the one that was "
+                "drawn on it."
+            )
+        label.array, label.affine = on_grid_of(image.volume, label), image.volume.affine  # it leaves out empty slices
+    return _canonical(path, label)
 
 
 def _canonical(path: str, volume: Volume) -> _Loaded:
     """Axes turned to the closest of right, anterior, superior, as training does, so that flipped storage compares."""
-    orientation = nib.orientations.io_orientation(volume.affine)
-    turned = nib.orientations.apply_orientation(volume.array, orientation)
-    to_stored = nib.orientations.inv_ornt_aff(orientation, volume.array.shape)
-    return _Loaded(path, turned, volume.affine @ to_stored, volume.warnings, volume)
+    turned = nib.orientations.apply_orientation(volume.array, nib.orientations.io_orientation(volume.affine))
+    return _Loaded(_turned(path, volume.array.shape, volume.affine), turned, volume.warnings, volume)
+
+
+def _turned(path: str, shape: tuple[int, ...], affine: np.ndarray) -> _Grid:
+    orientation = nib.orientations.io_orientation(affine)
+    axes = np.argsort(orientation[:, 0])
+    return _Grid(
+        path, tuple(shape[int(axis)] for axis in axes), affine @ nib.orientations.inv_ornt_aff(orientation, shape)
+    )
 
 
 def _check_image(case_id: str, image: _Loaded) -> list[Finding]:
     findings = [Finding("warning", case_id, text) for text in image.warnings]
-    if image.volume is not None and 1 in image.array.shape:
-        text = (
-            f"{image.path}: is a single slice, of shape {image.array.shape}; a network of volumes learns little of it."
-        )
+    path, shape = image.grid.path, image.grid.shape
+    if image.volume is not None and 1 in shape:
+        text = f"{path}: is a single slice, of shape {shape}; a network of volumes learns little of it."
         findings.append(Finding("warning", case_id, text))
     if image.array.min() == image.array.max():
-        findings.append(Finding("warning", case_id, f"{image.path}: every voxel has the value {image.array.min()}."))
+        findings.append(Finding("warning", case_id, f"{path}: every voxel has the value {image.array.min()}."))
     return findings
 
 
 def _check_channel(case_id: str, first: _Loaded, other: _Loaded) -> list[Finding]:
     if first.volume is None or other.volume is None:
-        return _check_same_grid(case_id, first, other)
+        return _check_same_grid(case_id, first.grid, other.grid)
     try:
         require_same_grid(first.volume, other.volume)
     except InputError as error:
@@ -236,17 +285,18 @@ def _check_channel(case_id: str, first: _Loaded, other: _Loaded) -> list[Finding
     return []
 
 
-def _check_same_grid(case_id: str, image: _Loaded, other: _Loaded) -> list[Finding]:
-    if image.array.shape != other.array.shape:
+def _check_same_grid(case_id: str, image: _Grid, other: _Grid) -> list[Finding]:
+    if image.shape != other.shape:
+        turned = "" if image.is_image else " (axes turned to RAS)"
         return [
             Finding(
                 "error",
                 case_id,
-                f"{other.path}: has shape {other.array.shape}, its image {image.path} has {image.array.shape} "
-                "(axes turned to RAS); resample one onto the other.",
+                f"{other.path}: has shape {other.shape}, its image {image.path} has {image.shape}{turned}; resample "
+                "one onto the other.",
             )
         ]
-    apart = corner_displacement(image.array.shape, image.affine, other.affine) if image.array.ndim == 3 else 0.0
+    apart = 0.0 if image.is_image else corner_displacement(image.shape, image.affine, other.affine)
     if apart <= WARN_DISPLACEMENT:
         return []
     text = f"{other.path}: lies up to {apart:.3g} voxels away from its image {image.path}"
@@ -255,7 +305,9 @@ def _check_same_grid(case_id: str, image: _Loaded, other: _Loaded) -> list[Findi
     return [Finding("warning", case_id, f"{text}.")]
 
 
-def _check_label(case_id: str, path: str, values: np.ndarray, num_labels: int | None) -> list[Finding]:
+def _check_label(
+    case_id: str, path: str, values: np.ndarray, names: Mapping[int, str] | None, ignore: int | None
+) -> list[Finding]:
     fractions = values[values != np.round(values)]
     if fractions.size:
         text = f"{path}: label values must be whole numbers, found {float(fractions[0])!r}; round them."
@@ -264,16 +316,15 @@ def _check_label(case_id: str, path: str, values: np.ndarray, num_labels: int | 
     if negative:
         text = f"{path}: holds negative label values {negative[:8]}; use 0, 1, 2, ..."
         return [Finding("error", case_id, text)]
-    undeclared = [int(v) for v in values if num_labels is not None and v > num_labels]
-    if undeclared:
-        return [
-            Finding(
-                "error",
-                case_id,
-                f"{path}: holds label values {undeclared[:8]}, but {num_labels} labels are declared (values 0 "
-                f"to {num_labels}); list every class in --labels or correct the file.",
-            )
-        ]
+    unknown = [int(v) for v in values if names is not None and v not in (0, ignore, *names)]
+    if unknown:
+        known = ", ".join(f"{value} {name}" for value, name in [(0, "background"), *list((names or {}).items())[:8]])
+        known += ", ..." if len(names or {}) > 8 else ""
+        text = (
+            f"{path}: holds label values {unknown[:8]}, which no class has (there are {known}); name every "
+            "class in dataset.json, or by --labels, or correct the file."
+        )
+        return [Finding("error", case_id, text)]
     if not values.any():
         return [Finding("warning", case_id, f"{path}: is empty, no voxel is labelled.")]
     return []

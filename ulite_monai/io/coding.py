@@ -17,17 +17,20 @@ UNCODED = {
 }
 
 
-def coded_labels(metadata: Mapping[str, Any], labels: Sequence[str]) -> list[dict[str, Any]]:
-    """One segment a label, in the order of the label values 1, 2, ..., as `write_dicom_seg` takes them.
+def coded_labels(
+    metadata: Mapping[str, Any], labels: Sequence[str], values: Sequence[int] | None = None
+) -> list[dict[str, Any]]:
+    """One segment a label, in their order, as `write_dicom_seg` takes them.
 
     Args:
         metadata: a bundle's, whose `label_codes` maps each of its labels to `category`, `type`, `anatomy` and `colour`.
         labels: names of the classes. Another set than the bundle's is coded as anatomical structures without a
             further meaning: the same name may mean something else there. Its colours are those of pictures.
+        values: of the labels; None for 1, 2, ...
     """
     codes = metadata.get("label_codes", {})
     known = set(labels) == set(codes)
     return [
         {"value": value, "name": name, "colour": colour, **(codes[name] if known else UNCODED)}
-        for value, (name, colour) in enumerate(zip(labels, itertools.cycle(COLOURS)), 1)
+        for value, name, colour in zip(values or itertools.count(1), labels, itertools.cycle(COLOURS), strict=False)
     ]

@@ -25,6 +25,7 @@ __all__ = [
     "as_label",
     "as_rgb",
     "has_deep_colours",
+    "image_size",
     "is_image_file",
     "open_image",
     "read_label_image",
@@ -52,6 +53,16 @@ TURNED_BACK = {
 def is_image_file(path: str | Path) -> bool:
     """Whether a file is a 2D image, by its name; all others are volumes."""
     return str(path).lower().endswith(IMAGE_SUFFIXES)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Width and height, by the header alone.
+
+    Raises:
+        InputError: When it can't be read.
+    """
+    with _opened(path) as image:
+        return image.size
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -215,19 +226,20 @@ def read_rgb(path: str | Path) -> np.ndarray:
     return np.asarray(_rgb(open_image(path), [])).transpose(1, 0, 2)
 
 
-def write_mask(mask: np.ndarray, path: str | Path, labels: int = 1) -> None:
-    """Write a 2D label map as a grey PNG that a person can see: 255 for the only label, else evenly spread greys.
+def write_mask(mask: np.ndarray, path: str | Path, labels: int = 1, as_greys: bool = True) -> None:
+    """Write a 2D label map as a grey PNG, of 16 bits where 8 don't do.
 
-    More than 255 labels take 16 bits, and the only difference is that 65,535 stands for 255.
+    Greys that a person can see: 255 (65,535 in 16 bits) for the only label, else evenly spread ones.
 
     Args:
         mask: whole numbers >= 0, axes (x, y) as MONAI's PILReader has them.
         path: `.png`; replaced if it exists, never half written.
         labels: how many labels there are, so that a label's grey is the same in every mask.
+        as_greys: whether to write such greys; else the values of `mask` themselves.
     """
     labels = max(int(mask.max()), labels)
     dtype = np.uint8 if labels <= np.iinfo(np.uint8).max else np.uint16
-    grey = (mask.astype(np.int64) * (np.iinfo(dtype).max // labels)).astype(dtype)
+    grey = (mask.astype(np.int64) * (np.iinfo(dtype).max // labels if as_greys else 1)).astype(dtype)
     written_by = PngInfo()
     written_by.add_text("Software", SOFTWARE)
     with atomic_path(path) as temporary:

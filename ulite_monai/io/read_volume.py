@@ -29,7 +29,7 @@ def read_volume(path: str | Path, on_nonfinite: NonFinite = "error", resample_ti
 
     Args:
         path: NIfTI, Analyze, NRRD or MetaImage by its suffix; otherwise DICOM: a file, or a folder (searched
-            recursively) that holds exactly one series that can be read.
+            recursively) that holds exactly one series that can be read, or else exactly one DICOM SEG.
         on_nonfinite: what to do about NaN and infinite voxels.
         resample_tilt: resample a tilted DICOM series instead of refusing it.
 
@@ -67,6 +67,11 @@ def _read_dicom(path: Path, resample_tilt: bool) -> Volume:
     series = find_series(path).series
     usable = [one for one in series if one.problem is None or (one.tilt and resample_tilt)]
     if not series:
+        from ulite_monai.io.dicom.read_seg import find_segmentation, read_segmentation
+
+        segmentation = find_segmentation(path)
+        if segmentation is not None:
+            return read_segmentation(segmentation)
         raise InputError(f"{path}: holds no volume that can be read (NIfTI, NRRD, MetaImage or DICOM images).")
     if len(usable) > 1:
         names = ", ".join(f"{one.id} ({one.description or one.modality})" for one in usable)

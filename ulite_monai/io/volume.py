@@ -34,6 +34,7 @@ class Volume:
         source: the file, or the DICOM series.
         warnings: what the reader of a result should know, one sentence each.
         segments: names that the file gives its label values, as 3D Slicer does.
+        drawn_on: of a DICOM SEG, the SeriesInstanceUID of the series that it refers to; else empty.
     """
 
     array: np.ndarray
@@ -42,6 +43,7 @@ class Volume:
     header: Nifti1Header | None = None
     warnings: list[str] = field(default_factory=list)
     segments: Mapping[int, str] = field(default_factory=dict)
+    drawn_on: str = ""
 
     @property
     def spacing(self) -> tuple[float, float, float]:

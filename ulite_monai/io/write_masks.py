@@ -72,6 +72,7 @@ def write_masks(
     labels: Sequence[str],
     metadata: Mapping[str, Any],
     series: DicomSeries | None = None,
+    values: Sequence[int] | None = None,
 ) -> list[str]:
     """Write a mask to each of `paths`.
 
@@ -79,9 +80,10 @@ def write_masks(
         mask: whole numbers >= 0, shape (i, j, k), or (x, y) of a 2D image.
         grid: what was segmented, of that shape; of a 2D image nothing of it is used.
         paths: as `mask_paths` names them; other kinds are passed over.
-        labels: names of the classes, in the order of the label values 1, 2, ...
+        labels: names of the classes.
         metadata: the bundle's, for the labels' codes, and the name and version of what made the mask.
         series: what a DICOM SEG refers to.
+        values: of the classes in the mask; None for 1, 2, ..., which a mask of an image shows as greys.
 
     Returns:
         What was filled in for a DICOM SEG, one sentence each.
@@ -91,14 +93,14 @@ def write_masks(
     """
     notes: list[str] = []
     if "image" in paths:
-        write_mask(mask, paths["image"], max(len(labels), 1))
+        write_mask(mask, paths["image"], max(len(labels), 1), as_greys=values is None)
     if "nifti" in paths:
         write_label_map(mask, grid, paths["nifti"])
     if "dicom-seg" in paths:
         from ulite_monai.io.dicom.seg import write_dicom_seg
 
         assert series is not None
-        coded = coded_labels(metadata, labels)
+        coded = coded_labels(metadata, labels, values)
         notes += write_dicom_seg(mask, series, coded, paths["dicom-seg"], *_algorithm(metadata))
     return notes
 

@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 from ulite_monai.errors import InputError
+from ulite_monai.io.grids import on_grid_of
 from ulite_monai.io.images import IMAGE_SUFFIXES, is_image_file
 from ulite_monai.io.read_volume import ITK_SUFFIXES, NIFTI_SUFFIXES, read_volume
 from ulite_monai.io.volume import Volume
-from ulite_monai.label.grids import on_grid_of, with_values_of
+from ulite_monai.label.grids import with_values_of
 
 __all__ = ["label_of_image", "label_of_volume", "require_label", "segments_of"]
 
@@ -85,7 +86,7 @@ def label_of_volume(
 def label_of_image(
     image: str | Path, label: str | Path, classes: Mapping[str, int], segments: Sequence[Mapping[str, Any]] = ()
 ) -> np.ndarray:
-    """The label map of a 2D image, shape (x, y); where there is one class, masks may number its objects.
+    """The label map of a 2D image, shape (x, y); where there is one class, a mask may hold any value.
 
     Raises:
         InputError: When the label can't be read, has another size, or other classes.
@@ -98,7 +99,8 @@ def label_of_image(
     if array.shape != size:
         raise InputError(f"{label}: must be of one channel and its image's size {size}, its shape is {array.shape}.")
     if len(classes) <= 1:  # a network of one channel has no label values
-        return (array > 0).astype(np.uint8)
+        value = next(iter(classes.values()), 1)
+        return (array > 0).astype(np.min_scalar_type(value)) * np.min_scalar_type(value).type(value)
     array = with_values_of(classes, array, segments, label)
     _require_values(array, classes, label)
     return array

@@ -95,7 +95,7 @@ class BundleSegmentation(InferTask):
             raise InputError(str(refusal)) from None
         target = _temporary(".png" if case.is_image else suffix)
         if case.is_image:
-            write_mask(found.mask, target, len(segmenter.labels))
+            write_mask(found.mask, target, len(segmenter.labels), as_greys=segmenter.label_values is None)
         else:
             _write(found.mask, found.grid, target)
         return str(target), {

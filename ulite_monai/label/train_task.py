@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import monai.bundle
-import numpy as np
 import torch
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
@@ -21,7 +20,7 @@ from ulite_monai.datasets.cases import stem
 from ulite_monai.errors import InputError, reason, report_input_errors_in_one_line
 from ulite_monai.io.images import is_image_file
 from ulite_monai.io.read_volume import read_volume
-from ulite_monai.io.write_nifti import write_label_map
+from ulite_monai.io.write_nifti import smallest_label_dtype, write_label_map
 from ulite_monai.label.saved_label import label_of_image, label_of_volume, segments_of
 from ulite_monai.label.validation import mean_dice
 from ulite_monai.label.work_folder import Model, Result
@@ -156,10 +155,11 @@ class BundleTraining(TrainTask):
         """An entry of a data list whose label is on its image's grid, with the bundle's values."""
         if is_image_file(image):
             array = label_of_image(image, label, self.model.labels, segments)
-            if len(self.model.labels) > 1:  # else it may number its objects, which the bundle's training makes use of
+            if len(self.model.labels) > 1 or 1 not in self.model.labels.values():
+                # else it may number its objects, which the bundle's training makes use of
                 label = folder / "labels" / f"{case_id}.png"
                 label.parent.mkdir(exist_ok=True)
-                Image.fromarray(array.T.astype(np.uint8)).save(label)
+                Image.fromarray(array.T.astype(smallest_label_dtype(array))).save(label)
             return {"image": str(image), "label": str(label), "case_id": case_id}
         volume = read_volume(image, "replace")
         path = folder / "labels" / f"{case_id}.nii.gz"

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ulite_monai.io.images import is_image_file
+from ulite_monai.io.label_values import class_numbers
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.prediction.segmenter import Segmenter
 from ulite_monai.reports.metrics import overlaps
@@ -27,18 +28,23 @@ def mean_dice(segmenter: Segmenter, items: Sequence[Mapping[str, Any]]) -> float
     Returns:
         The mean; None without cases, or where no case holds any class.
     """
-    classes = len(segmenter.labels)
+    classes, values = len(segmenter.labels), segmenter.label_values
     dice = [
         one
         for item in items
-        for one in overlaps(segmenter({"image": [item["image"]]}).mask, _label(item["label"], classes), classes)
+        for one in overlaps(
+            class_numbers(segmenter({"image": [item["image"]]}).mask, values),
+            _label(item["label"], classes, values),
+            classes,
+        )
     ]
     return statistics.fmean(dice) if dice else None
 
 
-def _label(path: str, classes: int) -> np.ndarray:
-    if is_image_file(path):
-        with Image.open(path) as image:
-            array = np.asarray(image).T
-        return array > 0 if classes == 1 else array  # masks of one class may number its objects
-    return np.asarray(read_volume(path).array)
+def _label(path: str, classes: int, values: Sequence[int] | None) -> np.ndarray:
+    """The classes' numbers."""
+    if not is_image_file(path):
+        return class_numbers(np.asarray(read_volume(path).array), values, source=path)
+    with Image.open(path) as image:
+        array = np.asarray(image).T
+    return array > 0 if classes == 1 else class_numbers(array, values, source=path)  # one class may number its objects

@@ -85,6 +85,8 @@ class Model:
     @property
     def labels(self) -> dict[str, int]:
         """The classes without the background, and their label values."""
+        if "label_values" in self.metadata:
+            return dict(self.metadata["label_values"])
         channels = self.metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
         return {name: int(value) for value, name in channels.items() if int(value) > 0}
 

@@ -18,6 +18,7 @@ from ulite_monai.datasets.labelled_set import LabelledSet
 from ulite_monai.engines.memory import free_memory
 from ulite_monai.io.affine import spacing_of
 from ulite_monai.io.dicom.series import DicomSeries
+from ulite_monai.io.grids import on_grid_of
 from ulite_monai.io.images import is_image_file, read_label_image, read_rgb
 from ulite_monai.io.nifti import read_nifti_grid
 from ulite_monai.io.read_volume import load_readers
@@ -97,6 +98,9 @@ def _voxels(path: str) -> int:
 
 def _volume(item: Mapping[str, Any], classes: Mapping[int, str], instances: bool) -> tuple[dict[str, Any], np.ndarray]:
     stored = read_reference(str(item["label"]))
+    if stored.drawn_on:  # a DICOM SEG, which leaves empty slices out
+        image = read_reference(first_image(item), "replace", resample_tilt=True)
+        stored.array, stored.affine = on_grid_of(image, stored), image.affine
     label = _turned(stored.array, stored.affine)
     del stored
     channels, case = [], {}

@@ -64,6 +64,9 @@ def plan_bundle(
     counts: dict[str, Any] = {name: given[name] for name in ("batch_size", "epochs", "val_interval") if name in given}
     require_settings(axes, sizes, counts, given.get("flip_axes", []))
     plan = make_plan(seen, Machine.present(hours), dims, given)
+    values = {"label_values": None if cases.instances else cases.values}
+    plan.values["train.json"] |= {**values, "ignore_label": cases.ignore, "group": group}
+    plan.values["inference.json"] |= values
     configs = _overridden(plan, given)
     source = find_bundle({"volumes": "hippocampus", "images": "nuclei"}[plan.kind])
     for name, content in {**configs, "metadata.json": _metadata(source, plan, seen, cases.items)}.items():
@@ -129,7 +132,7 @@ def _metadata(source: Path, plan: Plan, seen: Mapping[str, Any], items: Sequence
     if plan.kind == "volumes" and seen["modality"]:
         ranges = {"modality": [seen["modality"]]} | ranges
     count = f"{len(items)} cases, planned for and not trained on yet"
-    return run_metadata(shipped, train["labels"], train["in_channels"], count, ranges) | {
+    return run_metadata(shipped, train["labels"], train["in_channels"], count, ranges, train["label_values"]) | {
         "changelog": {__version__: "planned; not trained yet"},
         "description": "U-Lite, planned for its user's data. For research use only, not for diagnosis.",
     }

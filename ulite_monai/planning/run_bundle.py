@@ -49,6 +49,7 @@ class RunBundle:
         bundle_root: the bundle that the training runs from.
         training: data list of the training part.
         validation: data list of the validation part.
+        folds: where the folds come from, in a sentence.
         ranges: of the volumes that it is for; None for those of the training part, see `training_ranges`.
     """
 
@@ -59,6 +60,7 @@ class RunBundle:
         bundle_root: str | Path,
         training: Sequence[Mapping[str, Any]],
         validation: Sequence[Mapping[str, Any]],
+        folds: str = "",
         ranges: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
@@ -66,6 +68,7 @@ class RunBundle:
         self.source = Path(bundle_root)
         self.training = training
         self.validation = validation
+        self.folds = folds
         self.ranges = ranges
         self.labels: list[str] = []
 
@@ -118,10 +121,13 @@ class RunBundle:
             parser = running_parser()
             self.labels = [str(label) for label in parser.get_parsed_content("labels")]
             configs = run_configs(parser, load_configs(self.source))
-            self._write_bundle(configs, int(parser.get_parsed_content("in_channels")))
+            values = parser.get_parsed_content("label_values") if "label_values" in parser.get() else None
+            self._write_bundle(configs, int(parser.get_parsed_content("in_channels")), values)
         write_json(self._docs / "split.json", self._split)
         counts = len(self.training), len(self.validation)
         what = "the bundle is" if self.is_whole else "no bundle is written, the split goes to"
+        if self.folds:
+            logger.info("%s", self.folds)
         logger.info("training on %d cases, validating on %d; %s %s.", *counts, what, self.folder)
 
     def update(self, checkpoints: CheckpointHandler) -> None:
@@ -162,14 +168,14 @@ class RunBundle:
     def _docs(self) -> Path:
         return self.folder / "docs" if self.is_whole else self.folder
 
-    def _write_bundle(self, configs: Mapping[str, dict[str, Any]], channels: int) -> None:
+    def _write_bundle(self, configs: Mapping[str, dict[str, Any]], channels: int, values: Sequence[int] | None) -> None:
         source = configs["metadata.json"]
         volumes = len(source["network_data_format"]["inputs"]["image"]["spatial_shape"]) == 3
         cases = case_digest(self.training, self.validation)
         ranges = self.ranges
         if ranges is None:
             ranges = training_ranges(self.training) if volumes else {}
-        metadata = run_metadata(source, self.labels, channels, cases, ranges)
+        metadata = run_metadata(source, self.labels, channels, cases, ranges, values) | {"folds": self.folds}
         for name, content in {**configs, "metadata.json": metadata}.items():
             if name in COPIED:
                 write_json(self.folder / "configs" / name, content)

@@ -24,11 +24,12 @@ def run_card(metadata: Mapping[str, Any], train: Mapping[str, Any], command: Seq
     dice = {name.removeprefix("dice_").replace("|", r"\|"): value for name, value in figures.items() if name != "of"}
     rows = [f"| {name} | {value} |" for name, value in dice.items()]
     ranges = metadata.get("input_ranges", {})
+    folds = f"{metadata['folds']} " if metadata.get("folds") else ""
     parts = [
         f"# {metadata['name']}",
         "Weights trained on their user's data. For research use only. The output is not for diagnosis or treatment.",
         "## Data",
-        f"Trained on {metadata['data_source']}. `split.json` names the cases. The licence of the weights is for "
+        f"Trained on {metadata['data_source']}. `split.json` names the cases. {folds}The licence of the weights is for "
         "whoever trained them to state.",
         *([f"Volumes that it is for (half to twice what it was trained on): {_words(ranges)}."] if ranges else []),
         "## Recipe",

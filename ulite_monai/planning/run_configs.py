@@ -21,7 +21,10 @@ LOCAL = (
     "validate#dataset#data",
 )
 # What a run decides: by its data, where the configuration has an expression, and for its inference.
-DECIDED = ("labels", "flip_axes", "foreground_share", "roi_size", "grow_windows", "overlap", "straight_boundary")
+DECIDED = (
+    *("labels", "label_values", "ignore_label", "flip_axes", "foreground_share"),
+    *("roi_size", "grow_windows", "overlap", "straight_boundary"),
+)
 # What a training by time decides for itself, see `measured_budget`.
 TIMED = ("hours", "reserve", "epochs", "steps_per_epoch", "val_interval", "val_cases")
 DISTRIBUTED = "multi_gpu_train.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,18 +16,25 @@ OF_THE_SOURCE = ("eval_metrics", "references", "data_source", "data_type", "imag
 
 
 def run_metadata(
-    source: Mapping[str, Any], labels: Sequence[str], channels: int, cases: str, ranges: Mapping[str, Any]
+    source: Mapping[str, Any],
+    labels: Sequence[str],
+    channels: int,
+    cases: str,
+    ranges: Mapping[str, Any],
+    values: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """The metadata of a bundle that a training leaves.
 
     Args:
         source: those of the bundle that it runs from.
-        labels: names of the classes, in the order of the label values 1, 2, ...
+        labels: names of the classes.
         channels: of an image.
         cases: how many train and validate, in words; see `case_digest`.
         ranges: of the training images; see `training_ranges`.
+        values: of the classes in masks; None for 1, 2, ...
     """
     metadata = {name: value for name, value in copy.deepcopy(dict(source)).items() if name not in OF_THE_SOURCE}
+    by_name = dict(zip(labels, values or itertools.count(1), strict=False))
     installed = versions()
     dims = len(source["network_data_format"]["inputs"]["image"]["spatial_shape"])
     metadata |= {
@@ -41,7 +49,8 @@ def run_metadata(
         "authors": "not stated",
         "copyright": "weights: not stated; configurations: the ulite-monai founders, Apache-2.0",
         "data_source": f"its user's data: {cases}",
-        "label_classes": "label map: 0 background, " + ", ".join(f"{n} {name}" for n, name in enumerate(labels, 1)),
+        "label_classes": "label map: 0 background, " + ", ".join(f"{value} {name}" for name, value in by_name.items()),
+        "label_values": by_name,
         "pred_classes": f"{len(labels) + 1} channels of logits: background, {', '.join(labels)}",
         "input_ranges": dict(ranges),
     }

@@ -47,6 +47,7 @@ def export_bundle(
         "name": name,
         "version": version,
         "labels": segmenter.labels,
+        "label_values": segmenter.label_values,
         "spacing": segmenter.settings.get("spacing"),
         "roi_size": segmenter.settings["roi_size"],
         "intended_use": "Research only. The output is not for diagnosis or treatment.",

@@ -13,6 +13,7 @@ from ulite_monai.datasets.cases import Case
 from ulite_monai.errors import InputError, reason
 from ulite_monai.io.atomic import OutputLost
 from ulite_monai.io.images import read_rgb, write_probability_pages
+from ulite_monai.io.label_values import class_numbers
 from ulite_monai.io.output_folder import OutputFolder
 from ulite_monai.io.write_masks import mask_paths, require_writable, write_masks
 from ulite_monai.io.write_nifti import write_probabilities
@@ -127,13 +128,14 @@ def _segment(
     result: CaseResult,
 ) -> None:
     found = segment_case(case, segmenter, options.force, options.resample_tilt, "probabilities" in paths)
-    affine, values = (None, None) if case.is_image else (found.grid.affine, found.grid.array)
+    affine, array = (None, None) if case.is_image else (found.grid.affine, found.grid.array)
     result.inference = found.inference
     result.warnings += found.warnings
-    result.volumes = label_volumes(found.mask, affine, segmenter.labels, values)
+    result.volumes = label_volumes(found.mask, affine, segmenter.labels, array, segmenter.label_values)
     with outputs.writing(paths.values()):
         made_by = _made_by(segmenter)
-        result.warnings += write_masks(found.mask, found.grid, paths, segmenter.labels, made_by, case.series)
+        values = segmenter.label_values
+        result.warnings += write_masks(found.mask, found.grid, paths, segmenter.labels, made_by, case.series, values)
         _write_more(case, found, paths, segmenter)
     result.outputs += [str(path) for path in paths.values()]
     result.status = "done" if found.mask.any() else "empty"
@@ -149,4 +151,5 @@ def _write_more(case: Case, found: SegmentedCase, paths: Mapping[str, Path], seg
             write_probabilities(found.probabilities, found.grid, paths["probabilities"])
     if "preview" in paths:
         array = read_rgb(case.image[0]) if case.is_image else found.grid.array
-        write_preview(array, found.mask, found.grid.affine, segmenter.labels, paths["preview"], case.id)
+        mask = class_numbers(found.mask, segmenter.label_values)
+        write_preview(array, mask, found.grid.affine, segmenter.labels, paths["preview"], case.id)

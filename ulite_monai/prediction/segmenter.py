@@ -25,7 +25,7 @@ from ulite_monai.engines.running_config import literal, running_parser
 from ulite_monai.engines.weights import checkpoint_files, load_network, weights_sha256
 from ulite_monai.errors import InputError, input_error, reason
 from ulite_monai.io.finite import NonFinite
-from ulite_monai.io.write_nifti import smallest_label_dtype
+from ulite_monai.io.label_values import with_label_values
 from ulite_monai.transforms import LabelsOnInputGridd, LoadVolumed
 
 __all__ = ["Segmentation", "Segmenter"]
@@ -33,7 +33,7 @@ __all__ = ["Segmentation", "Segmenter"]
 
 SETTINGS = (
     *("spacing", "roi_size", "overlap", "grow_windows"),
-    *("flip_axes", "in_channels", "on_nonfinite", "resample_tilt", "straight_boundary"),
+    *("flip_axes", "in_channels", "on_nonfinite", "resample_tilt", "straight_boundary", "label_values"),
 )
 WINDOWS = ("roi_size", "grow_windows", "overlap")
 OPTIONS_OF_THEIR_OWN = {
@@ -56,8 +56,8 @@ class Segmentation:
     """What a bundle made of one case.
 
     Attributes:
-        mask: label map, uint8 (uint16 where labels exceed 255), on the input's grid: shape (i, j, k), or (x, y) of an
-            image.
+        mask: label map with the values of the bundle's data set, uint8 (uint16 where they exceed 255), on the input's
+            grid: shape (i, j, k), or (x, y) of an image.
         probabilities: float32, (classes, *the mask's shape), on the same grid; None unless asked for.
         meta: what is known of the input: `affine` (4x4, voxel to RAS mm), `warnings`, the NIfTI geometry fields.
         inference: in words, whether the network ran in one pass or in windows of which size.
@@ -82,7 +82,8 @@ class Segmenter:
         overrides: values of the configuration's ids.
 
     Attributes:
-        labels: names of the classes, in the order of the label values 1, 2, ...
+        labels: names of the classes.
+        label_values: the value of each class in masks; None where they are 1, 2, ...
         metadata: the bundle's `metadata.json`.
         ckpts: the weights used; `own_weights` says whether they are the bundle's own.
         overrides: what was given.
@@ -148,6 +149,7 @@ class Segmenter:
         self.labels: list[str] = parser.get_parsed_content("labels")
         if isinstance(self.labels, str) or not self.labels:
             raise InputError(f"labels must be a list of class names such as \"['a','b']\", got {self.labels!r}.")
+        self.label_values: list[int] | None = _label_values(parser, self.labels)
         self.ckpts = checkpoint_files(parser.get_parsed_content("ckpt"))
         self.trained = self._load(parser)
         self.settings = {name: parser.get_parsed_content(name) for name in SETTINGS if name in parser.get()}
@@ -230,8 +232,7 @@ class Segmenter:
                 probabilities = np.asarray(data["pred"].as_tensor().cpu(), dtype=np.float32)
             data = step(data)
         mask = np.asarray(data["pred"][0].as_tensor().cpu())
-        mask = mask.astype(smallest_label_dtype(mask))
-        return Segmentation(mask, data["pred"].meta, probabilities, inference)
+        return Segmentation(with_label_values(mask, self.label_values), data["pred"].meta, probabilities, inference)
 
     def _logits(self, image: torch.Tensor) -> torch.Tensor:
         if not self.tta:
@@ -242,6 +243,17 @@ class Segmenter:
 
     def _flipped(self, image: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
         return self.inferer(image.flip(*axes), self.network).flip(*axes) if axes else self.inferer(image, self.network)
+
+
+def _label_values(parser: ConfigParser, labels: Sequence[str]) -> list[int] | None:
+    values = parser.get_parsed_content("label_values") if "label_values" in parser.get() else None
+    if values is not None and (
+        len(set(values)) != len(labels) or not all(isinstance(v, int) and v > 0 for v in values)
+    ):
+        raise InputError(
+            f"label_values must be a whole number above 0 for each of the {len(labels)} labels, got {values}."
+        )
+    return values
 
 
 def _equal_configs(bundles: Sequence[Path]) -> dict[str, Any]:

@@ -42,14 +42,16 @@ def label_volumes(
     affine: np.ndarray | None,
     labels: Sequence[str],
     image: np.ndarray | None = None,
+    values: Sequence[int] | None = None,
 ) -> list[LabelVolume]:
     """The volume of every label, the absent ones too.
 
     Args:
         mask: label map of integers >= 0, shape (i, j, k), or (x, y) for a 2D image.
         affine: 4x4, voxel indices to mm, sheared or not. Not used in 2D.
-        labels: names of the classes, in the order of the label values 1, 2, ...
+        labels: names of the classes.
         image: finite intensities, of the mask's shape.
+        values: of the classes in the mask; None for 1, 2, ...
 
     Raises:
         ValueError: When the mask holds a value without a name, the image has another shape, or a 3D mask comes
@@ -57,11 +59,14 @@ def label_volumes(
     """
     if image is not None and image.shape != mask.shape:
         raise ValueError(f"the image has shape {image.shape}, its mask {mask.shape}.")
-    if (highest := int(mask.max(initial=0))) > len(labels):
-        raise ValueError(f"the mask holds the value {highest}, but only {len(labels)} labels have a name.")
+    values = range(1, len(labels) + 1) if values is None else values
+    highest = max(int(mask.max(initial=0)), *values)
+    counts = _sums(mask, None, highest)
+    unnamed = set(np.flatnonzero(counts).tolist()) - {0, *values}
+    if unnamed:
+        raise ValueError(f"the mask holds the value {max(unnamed)}, which none of the {len(labels)} labels has.")
     voxel_ml = None if mask.ndim == 2 else _voxel_ml(affine)
-    counts = _sums(mask, None, len(labels))
-    totals = None if image is None else _sums(mask, image, len(labels))
+    totals = None if image is None else _sums(mask, image, highest)
     return [
         LabelVolume(
             label=name,
@@ -70,7 +75,7 @@ def label_volumes(
             volume_ml=None if voxel_ml is None else int(counts[value]) * voxel_ml,
             mean_intensity=None if totals is None or not counts[value] else float(totals[value] / counts[value]),
         )
-        for value, name in enumerate(labels, start=1)
+        for value, name in zip(values, labels, strict=True)
     ]
 
 

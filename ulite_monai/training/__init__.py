@@ -1,18 +1,20 @@
 """What a bundle's training needs beyond MONAI's engines: checked data, folds, exact resumption, a record of the run."""
 
+from ulite_monai.datasets.folds import how_split, split
 from ulite_monai.datasets.labelled import (
     class_names,
+    class_values,
     flips_beside_sides,
-    labelled_items,
+    labelled_set,
     require_names_of_data,
     require_unflipped_sides,
     require_usable,
-    split,
 )
 from ulite_monai.training.averaging import AveragedWeights
 from ulite_monai.training.bar import ShowBar
 from ulite_monai.training.checkpoints import CheckpointHandler
 from ulite_monai.training.keep_time import KeepTime
+from ulite_monai.training.known_voxels import known_voxels
 from ulite_monai.training.measure import measured_budget
 from ulite_monai.training.mixed_precision import MixedPrecisionInferer
 from ulite_monai.training.pictures import DrawPictures
@@ -38,10 +40,13 @@ __all__ = [
     "ValidateEpochs",
     "cache_rate",
     "class_names",
+    "class_values",
     "evenly",
     "flips_beside_sides",
     "foreground_share",
-    "labelled_items",
+    "how_split",
+    "known_voxels",
+    "labelled_set",
     "measured_budget",
     "require_names_of_data",
     "require_settings",

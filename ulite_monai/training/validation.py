@@ -54,7 +54,7 @@ class CaseDice(CumulativeIterationMetric):
     `DiceMetric` leaves out the invented ones, or counts those that neither holds as 1.)
 
     Args:
-        classes: label values are 1 to this many.
+        classes: label values are 1 to this many; voxels that have a larger one in `y` don't count.
     """
 
     def __init__(self, classes: int) -> None:
@@ -64,9 +64,10 @@ class CaseDice(CumulativeIterationMetric):
     def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor:
         """Of label maps `(batch, 1, *spatial)`: shape `(batch, classes)`, NaN where neither holds the class."""
         assert y is not None
+        known = y <= self.classes
         dice = [
-            [overlap(found == value, true == value) for value in range(1, self.classes + 1)]
-            for found, true in zip(y_pred, y, strict=True)
+            [overlap((found == value) & counts, true == value) for value in range(1, self.classes + 1)]
+            for found, true, counts in zip(y_pred, y, known, strict=True)
         ]
         return torch.tensor([[math.nan if one is None else one for one in case] for case in dice], device=y.device)
 

@@ -1,6 +1,7 @@
 """MONAI dictionary transforms over `ulite_monai.io`."""
 
 from ulite_monai.transforms.argmax import ArgMaxd
+from ulite_monai.transforms.class_numbers import ClassNumbersd
 from ulite_monai.transforms.foreground import above_background
 from ulite_monai.transforms.head_classes import HeadClassesd
 from ulite_monai.transforms.labels_on_input_grid import LabelsOnInputGridd
@@ -13,6 +14,7 @@ from ulite_monai.transforms.synthesize_from_labels import SynthesizeFromLabelsd
 
 __all__ = [
     "ArgMaxd",
+    "ClassNumbersd",
     "HeadClassesd",
     "LabelsOnInputGridd",
     "LoadVolumed",
