@@ -141,6 +141,9 @@ def _declared(layout: Layout) -> tuple[int | None, dict[int, str]]:
         number, name = entry
         if number in names:
             raise InputError(f"{layout.source}: calls the value {number} both {names[number]!r} and {name!r}.")
+        twin = next((one for one, other in names.items() if other.strip().casefold() == name.strip().casefold()), None)
+        if twin is not None:
+            raise InputError(f"{layout.source}: calls both values {twin} and {number} {name!r}; rename one.")
         if name.strip().casefold() == "ignore":
             ignore = number
         else:
