@@ -144,3 +144,33 @@ def test_another_bundle_is_never_replaced_and_a_plan_is(tmp_path):
     (planned / "models/model.pt").touch()
     with pytest.raises(InputError, match="holds a bundle already"):
         plan_bundle(data, planned)
+
+
+def test_a_case_that_lacks_a_channel_is_named(tmp_path):
+    data = volumes(tmp_path / "data", channels=2, cases=3)
+    (data / "imagesTr/c1_0001.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"c1.*1 channels"):
+        plan_bundle(data, tmp_path / "planned")
+
+
+def test_channels_on_two_grids_are_refused(tmp_path):
+    data = volumes(tmp_path / "data", channels=2, cases=2)
+    write_volume(data / "imagesTr/c1_0001.nii.gz", np.zeros((24, 28, 21), np.float32))
+    with pytest.raises(InputError, match="must lie on one grid"):
+        plan_bundle(data, tmp_path / "planned")
+
+
+def test_the_data_set_is_no_folder_for_the_bundle(tmp_path):
+    data = volumes(tmp_path / "data", cases=2)
+    with pytest.raises(InputError, match="is the data set"):
+        plan_bundle(data, data)
+
+
+@pytest.mark.parametrize("values", [[], [1]], ids=["nothing is labelled", "a class is in no case"])
+def test_classes_that_no_case_holds_are_planned_for(values, tmp_path):
+    data = volumes(tmp_path / "data", cases=2)
+    for path in (data / "labelsTr").iterdir():
+        label = np.isin(ellipsoids((24, 28, 20), 0)[1], values).astype(np.uint8)
+        write_volume(path, label)
+    plan = plan_bundle(data, tmp_path / "planned")
+    assert plan.values["train.json"]["labels"] == ["left", "lump"]

@@ -16,6 +16,7 @@ from scipy import ndimage
 from ulite_monai.datasets.cases import first_image
 from ulite_monai.datasets.labelled_set import LabelledSet
 from ulite_monai.engines.memory import free_memory
+from ulite_monai.errors import InputError
 from ulite_monai.io.affine import spacing_of
 from ulite_monai.io.dicom.series import DicomSeries
 from ulite_monai.io.grids import on_grid_of
@@ -23,12 +24,13 @@ from ulite_monai.io.images import is_image_file, read_label_image, read_rgb
 from ulite_monai.io.nifti import read_nifti_grid
 from ulite_monai.io.read_volume import load_readers
 from ulite_monai.io.references import read_reference
+from ulite_monai.io.volume import Volume, require_same_grid
 
 __all__ = ["fingerprint"]
 
 SAMPLED = 10_000  # labelled voxels of a case whose intensities count, as in nnU-Net
 MOST_THREADS = 8
-BYTES_A_VOXEL = 24  # of a volume, its label and what is computed of both at a time
+BYTES_A_VOXEL = 24  # of a channel of a volume, with its label and what is computed of both at a time
 MEMORY_SHARE = 0.5  # of what is free
 UNKNOWN_VOXELS = 64 * 2**20  # of a volume whose header isn't read ahead
 
@@ -51,7 +53,7 @@ def fingerprint(cases: LabelledSet, tell: Callable[[int, int], None] | None = No
     Raises:
         InputError: When a case can't be read.
     """
-    images = is_image_file(first_image(cases.items[0]))
+    images = _require_alike(cases.items)
     classes = dict(zip(cases.values, cases.names, strict=True))
     load_readers(path for item in cases.items for path in (*_channels(item), item["label"]))
     described, samples = [], []
@@ -78,6 +80,18 @@ def fingerprint(cases: LabelledSet, tell: Callable[[int, int], None] | None = No
     }
 
 
+def _require_alike(items: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all cases are images; an error where only some are, or channels are missing."""
+    first = items[0]
+    for item in items[1:]:
+        if is_image_file(first_image(item)) != is_image_file(first_image(first)):
+            raise InputError(f"{first_image(first)} and {first_image(item)}: a volume and a 2D image; separate them.")
+        if len(_channels(item)) != len(_channels(first)):
+            counts = len(_channels(item)), len(_channels(first))
+            raise InputError(f"{first_image(item)}: the case has {counts[0]} channels, {first['case_id']} {counts[1]}.")
+    return is_image_file(first_image(first))
+
+
 def _channels(item: Mapping[str, Any]) -> Sequence[Any]:
     return item["image"] if isinstance(item["image"], list | tuple) else [item["image"]]
 
@@ -88,7 +102,7 @@ def _threads(items: Sequence[Mapping[str, Any]], images: bool) -> int:
     if images:
         return min(cores, MOST_THREADS)
     largest = max(_voxels(first_image(item)) for item in items)
-    held = MEMORY_SHARE * free_memory(torch.device("cpu")) / (BYTES_A_VOXEL * largest)
+    held = MEMORY_SHARE * free_memory(torch.device("cpu")) / (BYTES_A_VOXEL * largest * len(_channels(items[0])))
     return max(1, min(cores, MOST_THREADS, int(held)))
 
 
@@ -103,9 +117,13 @@ def _volume(item: Mapping[str, Any], classes: Mapping[int, str], instances: bool
         stored.array, stored.affine = on_grid_of(image, stored), image.affine
     label = _turned(stored.array, stored.affine)
     del stored
-    channels, case = [], {}
+    channels: list[np.ndarray] = []
+    case: dict[str, Any] = {}
+    first: Volume | None = None
     for path in _channels(item):
         volume = read_reference(str(path), "replace", resample_tilt=True)
+        first = first or volume
+        require_same_grid(first, volume)
         orientation = nib.orientations.io_orientation(volume.affine)
         case = {
             "id": str(item["case_id"]),

@@ -50,7 +50,7 @@ def plan_bundle(
         InputError: When the data set can't be read, `folder` holds another bundle, or an override is none.
     """
     folder, given = Path(folder), dict(overrides or {})
-    _require_free(folder)
+    _require_free(folder, Path(dataset))
     if dims not in ("auto", "2", "3"):
         raise InputError(f"--dims must be auto, 2 or 3, got {dims!r}.")
     cases = read_labelled_set(dataset, group)
@@ -86,8 +86,10 @@ def training_command(dataset: str | Path, folder: str | Path) -> str:
     return shlex.join(["ulite", "train", str(dataset), "-o", str(folder)])
 
 
-def _require_free(folder: Path) -> None:
+def _require_free(folder: Path, dataset: Path) -> None:
     """A plan that nothing was trained by may be replaced."""
+    if folder.resolve() == dataset.resolve():
+        raise InputError(f"{folder}: is the data set; give another folder for the bundle.")
     planned = (folder / "docs" / "plan.json").is_file() and not any((folder / "models").glob("*"))
     if any((folder / "configs").glob("*.json")) and not planned:
         raise InputError(f"{folder}: holds a bundle already; give another folder.")
