@@ -54,7 +54,13 @@ def test_a_large_structure_is_worked_on_coarser_so_that_a_patch_shows_it():
     shown = [side * step for side, step in zip(ids["patch_size"], ids["spacing"], strict=True)]
     assert all(mm >= extent for mm, extent in zip(shown, (100, 85, 65), strict=True))
     assert ids["foreground_share"] == 0.5 and ids["roi_size"] == ids["patch_size"] and ids["grow_windows"] is False
-    assert ids["val_interval"] > 1
+    assert ids["val_cases"] == 3 and 1 < ids["val_interval"] <= ids["epochs"] / 3
+
+
+def test_few_cases_are_passed_over_several_times_an_epoch():
+    ids = train(like((100, 100, 100), cases=6))
+    assert ids["epochs"] == 100 and ids["steps_per_epoch"] > 10
+    assert train(HIPPOCAMPUS)["steps_per_epoch"] is None
 
 
 def test_more_hours_allow_a_finer_spacing_where_time_was_short():

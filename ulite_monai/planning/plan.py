@@ -40,6 +40,7 @@ HALF = 1.5  # times as fast where the CPU multiplies bfloat16
 STEPS = 6600  # after which the shipped bundles had learnt what they learnt
 TRAINING_SHARE, VALIDATION_SHARE = 0.75, 0.15  # of the time
 FORWARD = 3  # times as fast as a training step
+MOST_EPOCHS, VALIDATIONS = 100, 10  # an epoch is a pass over the cases, or several
 
 
 @dataclass(frozen=True)
@@ -393,17 +394,19 @@ class _Planner:
         training = max(1, round(0.8 * len(data.cases)))
         step = batch * math.prod(patch) / grid.voxels_a_cell
         steps = int(np.clip(self.machine.cells(len(patch)) / step, 500, STEPS * max(1.0, self.machine.hours)))
-        epochs = max(10, round(steps / max(1, training // batch)))
+        passes = max(10, round(steps / max(1, training // batch)))
+        epochs, each = (passes, None) if passes <= MOST_EPOCHS else (MOST_EPOCHS, max(1, round(steps / MOST_EPOCHS)))
         twice = 1 if self.ids["grow_windows"] else 1 / (1 - self.ids["overlap"]) ** (3 - (self.thick is not None))
-        validation = (len(data.cases) - training) * math.prod(self._size) / grid.voxels_a_cell * twice / FORWARD
-        allowed = VALIDATION_SHARE / TRAINING_SHARE * steps * step
-        interval = math.ceil(max(1.0, epochs * validation / allowed))
-        ids = {"epochs": epochs, "val_interval": interval, "patience": max(40, epochs // 2)}
-        ids["learning_rate"] = 0.002 if data.images else 0.006
-        value = f"{epochs} epochs of {max(1, training // batch)} steps, validated every {interval}"
-        reason = (
-            f"about what {self.machine.hours:g} h on {self.machine.cores} cores allow, at most {STEPS} steps an hour"
-        )
+        case = math.prod(self._size) / grid.voxels_a_cell * twice / FORWARD
+        number = VALIDATION_SHARE / TRAINING_SHARE * steps * step / case  # of cases that may be validated in all
+        validating = len(data.cases) - training
+        looked_at = int(np.clip(number / VALIDATIONS, min(3, validating), max(1, validating)))
+        interval = math.ceil(max(1.0, epochs * looked_at / number))
+        ids = {"epochs": epochs, "steps_per_epoch": each, "val_interval": interval, "patience": max(40, epochs // 2)}
+        ids |= {"val_cases": looked_at if looked_at < validating else None}
+        ids |= {"learning_rate": 0.002 if data.images else 0.006}
+        value = f"{epochs} epochs of {each or max(1, training // batch)} steps, validated every {interval}"
+        reason = f"what {self.machine.hours:g} h on {self.machine.cores} cores allow, at most {STEPS} steps an hour"
         return Choice("length", value, reason, OURS, ids)
 
 
