@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import OBLIQUE, ellipsoids, write_volume
+from tests.conftest import OBLIQUE, ellipsoids, expected_mask, write_volume
+from tests.prediction.conftest import volume
 from ulite_monai.errors import InputError
+from ulite_monai.prediction import PredictOptions, predict_cases
 from ulite_monai.prediction.evaluate_masks import evaluate_masks
 
 SHAPE = (16, 20, 12)
@@ -128,6 +130,20 @@ def test_a_data_set_gives_names_and_images(tmp_path, make_dataset):
         assert [row["label"] for row in rows(tmp_path / "out")] == ["front", "back"] * 3
         (worst,) = json.loads((tmp_path / "out" / "worst_cases.json").read_text())
         assert worst["slices"][0]["image"].startswith("data:image/png;base64,")
+
+
+def test_our_own_masks_bring_names_images_and_what_made_them(make_inputs, segmenter, tmp_path):
+    predict_cases(make_inputs("a", "b"), tmp_path / "masks", segmenter, PredictOptions(force=True, preview=True))
+    for seed, name in enumerate("ab"):
+        write_volume(tmp_path / "references" / f"{name}.nii.gz", expected_mask(volume(seed)))
+    done = evaluate_masks(tmp_path / "masks", tmp_path / "references", tmp_path / "out", pictures=1)
+    assert [(row["label"], row["dice"]) for row in rows(tmp_path / "out")] == [
+        ("anterior", "1"),
+        ("posterior", "1"),
+    ] * 2
+    assert done.about["masks made by"].startswith("Hippocampus segmentation with U-Lite ")
+    (worst,) = json.loads((tmp_path / "out" / "worst_cases.json").read_text())
+    assert worst["slices"][0]["image"].startswith("data:image/png;base64,")
 
 
 def test_images_of_0_and_255_are_one_class_of_foreground(tmp_path):
