@@ -26,6 +26,7 @@ __all__ = [
     "case_items",
     "cases_in_folder",
     "find_cases",
+    "find_cases_and_others",
     "first_image",
     "is_readable",
     "main_file",
@@ -121,7 +122,12 @@ def _named_in(header: Path) -> Iterator[Path]:
 
 
 def find_cases(path: str | Path, channels: int = 1) -> list[Case]:
-    """The cases to segment at `path`.
+    """The cases to segment at `path`; see `find_cases_and_others`."""
+    return find_cases_and_others(path, channels)[0]
+
+
+def find_cases_and_others(path: str | Path, channels: int = 1) -> tuple[list[Case], Mapping[str, int]]:
+    """The cases to segment at `path`, and what else a DICOM tree holds.
 
     What this program wrote is no input, wherever it lies in a folder; a file or folder that can't be read is a case,
     so that whoever reads it says so.
@@ -135,7 +141,7 @@ def find_cases(path: str | Path, channels: int = 1) -> list[Case]:
             the channels of a case in any folder, else in `imagesTr` and `imagesTs` alone.
 
     Returns:
-        Cases ordered by id.
+        Cases ordered by id, and how many files of a DICOM tree are no images, by the reason.
 
     Raises:
         InputError: When nothing is there, or when two inputs would write the same output.
@@ -143,6 +149,7 @@ def find_cases(path: str | Path, channels: int = 1) -> list[Case]:
     root = Path(path).expanduser()
     if not root.exists():
         raise InputError(f"{root}: no such file or folder.")
+    others: Mapping[str, int] = {}
     if root.suffix == ".json" and root.is_file():
         cases = [_with_series(case) for case in _from_datalist(root)]
     elif root.is_file() and is_readable(root):
@@ -152,12 +159,13 @@ def find_cases(path: str | Path, channels: int = 1) -> list[Case]:
         pairs = (image for image, label in PAIRS if (root / label).is_dir() and not written_below([root / label]))
         root = next((root / name for name in (*LAYOUT_FOLDERS, *pairs) if (root / name).is_dir()), root)
         below = _inputs_below(root) if root.is_dir() else []
-        cases = [*_from_files(root, below, everywhere=channels > 1), *_from_unreadable(root, below), *_from_dicom(root)]
+        series, others = _from_dicom(root)
+        cases = [*_from_files(root, below, everywhere=channels > 1), *_from_unreadable(root, below), *series]
     if not cases:
         ours = " but what this program wrote, which is no input" if root.is_dir() and written_below([root]) else ""
         readable = f"{', '.join(SUFFIXES)}, DICOM"
-        raise InputError(f"{root}: holds no volume or image that can be read ({readable}){ours}{_passed_over(root)}.")
-    return require_unique(cases)
+        raise InputError(f"{root}: holds no volume or image that can be read ({readable}){ours}{_passed_over(others)}.")
+    return require_unique(cases), others
 
 
 def cases_in_folder(folder: Path, whole: Container[str] = ()) -> list[Case]:
@@ -223,11 +231,11 @@ def _from_unreadable(root: Path, paths: Iterable[Path]) -> Iterator[Case]:
             yield Case(path.relative_to(root).as_posix(), (path,))
 
 
-def _from_dicom(root: Path) -> Iterator[Case]:
+def _from_dicom(root: Path) -> tuple[list[Case], Mapping[str, int]]:
     from ulite_monai.io.dicom.tree import find_series
 
-    for series in find_series(root).series:
-        yield Case(series.id, (root,), series=series)
+    tree = find_series(root)
+    return [Case(series.id, (root,), series=series) for series in tree.series], tree.passed_over
 
 
 def _with_series(case: Case) -> Case:
@@ -245,11 +253,11 @@ def _with_series(case: Case) -> Case:
     return replace(case, series=usable[0]) if len(usable) == 1 else case
 
 
-def _passed_over(root: Path) -> str:
+def _passed_over(others: Mapping[str, int]) -> str:
     """What DICOM objects there are that are no images."""
-    from ulite_monai.io.dicom.tree import NOT_DICOM, find_series
+    from ulite_monai.io.dicom.tree import NOT_DICOM
 
-    counts = {kind: count for kind, count in find_series(root).passed_over.items() if kind != NOT_DICOM}
+    counts = {kind: count for kind, count in others.items() if kind != NOT_DICOM}
     return f"; passed over: {', '.join(f'{count} {kind}' for kind, count in counts.items())}" if counts else ""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nibabel as nib
 
-from ulite_monai.datasets.cases import Case, find_cases
+from ulite_monai.datasets.cases import Case, find_cases_and_others
 from ulite_monai.errors import reason
 from ulite_monai.io.affine import spacing_of
 from ulite_monai.io.images import open_image
@@ -61,13 +61,9 @@ def inspect_path(path: str | Path) -> Inspection:
     Raises:
         InputError: When nothing is there.
     """
-    cases = find_cases(path)
-    passed_over: Mapping[str, int] = {}
-    if any(case.series is not None for case in cases):
-        from ulite_monai.io.dicom.tree import find_series
-
-        passed_over = find_series(path).passed_over
-    return Inspection([_inspect(case) for case in cases], passed_over)
+    cases, others = find_cases_and_others(path)
+    series = any(case.series is not None for case in cases)
+    return Inspection([_inspect(case) for case in cases], others if series else {})
 
 
 def _inspect(case: Case) -> Inspected:
