@@ -10,8 +10,8 @@ import numpy as np
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.dicom.decode import decode, decode_apart, may_abort
+from ulite_monai.io.dicom.gantry_tilt import correct_gantry_tilt
 from ulite_monai.io.dicom.series import DicomSeries, Slice
-from ulite_monai.io.dicom.tilt import untilt
 from ulite_monai.io.volume import Volume
 
 __all__ = ["read_series"]
@@ -41,7 +41,7 @@ def read_series(series: DicomSeries, resample_tilt: bool = False) -> Volume:
     for k, frame in _frames(series):
         array[:, :, k] = _rescaled(frame, series.slices[k]).T
     volume = Volume(array, series.affine.copy(), series, None, [f"{series.id}: {note}" for note in series.notes])
-    return untilt(volume, series.tilt) if series.tilt else volume
+    return correct_gantry_tilt(volume, series.tilt) if series.tilt else volume
 
 
 def _empty(series: DicomSeries) -> np.ndarray:

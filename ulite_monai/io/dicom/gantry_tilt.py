@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import affine_transform
 
 from ulite_monai.io.volume import Volume
 
-__all__ = ["untilt"]
+__all__ = ["correct_gantry_tilt"]
 
 
-def untilt(volume: Volume, degrees: float) -> Volume:
+def correct_gantry_tilt(volume: Volume, degrees: float) -> Volume:
     """Shift every slice in its own plane to where a grid at right angles has it.
 
     Args:
@@ -27,9 +28,10 @@ def untilt(volume: Volume, degrees: float) -> Volume:
     size = volume.array.shape[0] + int(more[0]), volume.array.shape[1] + int(more[1])
     lowest = np.float32(volume.array.min())
     array = np.empty((*size, len(offsets)), dtype=np.float32, order="F")
-    for k, (i, j) in enumerate(offsets - start):
-        moved = _shift(volume.array[:, :, k].astype(np.float32), i, size[0], lowest)
-        array[:, :, k] = _shift(moved.T, j, size[1], lowest).T
+    for k, by in enumerate(offsets - start):
+        array[:, :, k] = affine_transform(
+            volume.array[:, :, k], (1, 1), -by, size, np.float32, order=1, mode="grid-constant", cval=lowest
+        )
     affine[:3, 3] += affine[:3, :2] @ start
     warning = f"Resampled from a tilt of {degrees:.2f} degrees; a mask lies on the resampled grid, not on the slices."
     return Volume(array, affine, volume.source, None, [*volume.warnings, warning])
@@ -43,13 +45,3 @@ def _upright(affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     upright = affine.copy()
     upright[:3, 2] = (k @ normal) * normal
     return upright, np.array([k @ i / (i @ i), k @ j / (j @ j)])
-
-
-def _shift(values: np.ndarray, by: float, length: int, fill: np.float32) -> np.ndarray:
-    """Move rows by a fraction of voxels along the first axis into an array of `length` rows."""
-    whole = int(np.floor(by))
-    near, far = (np.full((length + 1, values.shape[1]), fill) for _ in range(2))
-    near[whole : whole + len(values)] = values
-    far[whole + 1 : whole + 1 + len(values)] = values
-    share = np.float32(by - whole)
-    return ((1 - share) * near + share * far)[:length]
