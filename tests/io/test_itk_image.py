@@ -146,6 +146,7 @@ def test_signed_bytes(tmp_path):
     assert found.array.dtype == np.int16 and np.array_equal(found.array, values)
 
 
+@pytest.mark.slow
 def test_threads_that_read_find_each_others_files(tmp_path):
     """ITK changes the process's folder while it loads, so it is loaded whole before threads read relative paths."""
     for number in range(6):

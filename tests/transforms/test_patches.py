@@ -41,6 +41,7 @@ def border(shape):
     return ~inner
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [1 / 3, 1.0])
 def test_voxels_of_a_class_at_the_border_are_as_frequent_as_others_of_it(share):
     """Class 1 has the same box in a corner, at a face and in the middle; class 2 runs through the volume."""

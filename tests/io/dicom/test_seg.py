@@ -80,7 +80,7 @@ def complaints(path: Path) -> list[str]:
 
 
 SOURCES = [
-    "mr_t1_large_384slices",
+    pytest.param("mr_t1_large_384slices", marks=pytest.mark.slow),
     "multi_timepoint_ge_epi",
     "odd_series/hitachi_oblique",
     "odd_series/ct_flipped_iop_17slices",

@@ -223,7 +223,7 @@ def test_truncated_deflated_pixels_are_refused(write_series):
 
 
 REGULAR = [
-    "mr_t1_large_384slices",
+    pytest.param("mr_t1_large_384slices", marks=pytest.mark.slow),
     "odd_series/ct_flipped_iop_17slices",
     "odd_series/hitachi_oblique",
     "odd_series_noise_pixels/single_slice",
@@ -250,7 +250,7 @@ def test_real_series_lie_where_simpleitk_puts_them(shared_data, same_place, fold
     ("folder", "millimetres"),
     [
         # dcm2niix counts in float32: its last of 384 slices lies 1.5e-3 mm beside what the header says.
-        ("mr_t1_large_384slices", 2e-3),
+        pytest.param("mr_t1_large_384slices", 2e-3, marks=pytest.mark.slow),
         ("odd_series/ct_flipped_iop_17slices", 1e-4),
         ("odd_series/hitachi_oblique", 1e-4),
         ("transfer_syntax_series_noise_pixels/anatomical", 1e-4),
