@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
+from monai.data import MetaTensor, set_track_meta
 from monai.transforms import Compose
 
 from ulite_monai.transforms import PatchStartsd, RandPatchd
@@ -12,9 +12,9 @@ PATCH = (10, 8, 6)
 SHAPE = (24, 17, 20)  # of a large volume
 
 
-def sampler(share, margin=1.0, patch=PATCH, classes=2):
+def sampler(share, margin=1.0, patch=PATCH, classes=2, keys=("image", "label")):
     steps = [PatchStartsd("label", patch, classes)] if share else []
-    return Compose([*steps, RandPatchd(["image", "label"], patch, margin, share)]).set_random_state(seed=0)
+    return Compose([*steps, RandPatchd(keys, patch, margin, share)]).set_random_state(seed=0)
 
 
 def case(label):
@@ -25,13 +25,17 @@ def case(label):
 
 def counts(label, share, patches=3000):
     """How many patches hold each voxel."""
-    cut, data = sampler(share), case(label)
+    cut, data = sampler(share, keys=("image",)), case(label)
     prepared = cut.transforms[0](data) if share else data
     seen = np.zeros(label.size + 1, int)
-    for _ in range(patches):
-        image = cut.transforms[-1](dict(prepared))["image"]
-        assert image.shape == (1, *PATCH)
-        seen[np.unique(image.numpy().astype(int))] += 1
+    set_track_meta(False)  # where a patch lies doesn't depend on it, and it takes most of the time
+    try:
+        for _ in range(patches):
+            image = cut.transforms[-1](dict(prepared))["image"]
+            assert image.shape == (1, *PATCH)
+            seen[image.numpy().astype(int).ravel()] += 1
+    finally:
+        set_track_meta(True)
     return seen[1:].reshape(label.shape)
 
 
@@ -41,7 +45,6 @@ def border(shape):
     return ~inner
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("share", [1 / 3, 1.0])
 def test_voxels_of_a_class_at_the_border_are_as_frequent_as_others_of_it(share):
     """Class 1 has the same box in a corner, at a face and in the middle; class 2 runs through the volume."""

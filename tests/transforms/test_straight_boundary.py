@@ -68,7 +68,7 @@ def test_one_class_alone_stays_as_it_is():
 
 
 def test_a_class_that_is_not_there_is_named():
-    with pytest.raises(InputError, match="parts the classes 2 and 1, and there are 1 labels; set it to false"):
+    with pytest.raises(InputError, match="splits the classes 2 and 1, and there are 1 labels; set it to false"):
         straight_boundary(torch.zeros(2, 3, 4), (2, 1), 0)
 
 
