@@ -189,6 +189,7 @@ def itk_geometry(path):
     return image.GetSize(), image.GetOrigin(), image.GetSpacing(), image.GetDirection()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_way_gives_the_same_voxels_on_the_same_grid_with_the_same_warnings(name, way, ways):
@@ -205,6 +206,7 @@ def test_every_way_gives_the_same_voxels_on_the_same_grid_with_the_same_warnings
         assert "1 voxels were NaN" in reported[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_every_field_is_the_images(name, inputs, ways, tmp_path):
     image, (mask, _) = nib.load(inputs[name]), ways["command"][name]
