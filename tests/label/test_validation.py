@@ -33,7 +33,7 @@ def test_numbered_objects_of_one_class_count_as_that_class(tmp_path):
     Image.fromarray(objects).save(tmp_path / "mask.png")
 
     class Found:
-        labels = ("nucleus",)
+        labels, label_values = ("nucleus",), None
 
         def __call__(self, item):
             return Segmentation((objects.T > 0).astype(np.uint8), {})
