@@ -8,6 +8,7 @@ from monai.data import MetaTensor
 from monai.transforms import Activationsd, AsDiscreted, Compose, CropForegroundd, Invertd, Orientationd
 
 from ulite_monai.transforms import LabelsOnInputGridd, LoadVolumed, SpacingOfKeysd
+from ulite_monai.transforms.labels_on_input_grid import AT_A_TIME
 
 AXES = (("L", "R"), ("P", "A"), ("I", "S"))
 
@@ -24,14 +25,14 @@ def chain(spacing, cropped=False):
     )
 
 
-def prepared(tmp_path, affine, spacing, cropped=False):
+def prepared(tmp_path, affine, spacing, cropped=False, classes=4):
     values = np.zeros((12, 10, 9), dtype=np.float32)
     values[2:9, 3:8, 2:7] = np.random.default_rng(0).random((7, 5, 5)) + 1
     nib.save(nib.Nifti1Image(values, affine), tmp_path / "a.nii.gz")
     preprocessing = chain(spacing, cropped)
     data = preprocessing({"image": str(tmp_path / "a.nii.gz")})
     image = data["image"]
-    logits = torch.randn((4, *image.shape[1:]), generator=torch.Generator().manual_seed(0))
+    logits = torch.randn((classes, *image.shape[1:]), generator=torch.Generator().manual_seed(0))
     data["pred"] = MetaTensor(logits, meta=image.meta, applied_operations=image.applied_operations)
     return preprocessing, data
 
@@ -72,6 +73,20 @@ def test_labels_are_those_of_monai_and_one_channel_goes_back_where_it_can(
     assert torch.equal(ours.as_tensor(), labels.as_tensor()) and ours.dtype == torch.float32
     assert ours.shape == (1, 12, 10, 9) and np.allclose(ours.affine, affine, atol=1e-12)
     assert torch.allclose(step.probabilities(data)["pred"].as_tensor(), probabilities.as_tensor(), atol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [9, 30])
+@pytest.mark.parametrize("cropped", [False, True])
+def test_many_classes_go_back_a_few_at_a_time(tmp_path, monkeypatch, classes, cropped):
+    preprocessing, data = prepared(tmp_path, TURNED, (1, 1, 1), cropped, classes)
+    _, labels = by_monai(preprocessing, data)
+    sent = []
+    turn_back = Orientationd.inverse
+    monkeypatch.setattr(Orientationd, "inverse", lambda self, d: sent.append(len(d["image"])) or turn_back(self, d))
+    ours = LabelsOnInputGridd("pred", preprocessing, "image")(data)["pred"]
+    assert sum(sent) == classes and max(sent) == AT_A_TIME
+    assert torch.equal(ours.as_tensor(), labels.as_tensor()) and ours.dtype == torch.float32
+    assert ours.shape == (1, 12, 10, 9) and np.allclose(ours.affine, TURNED, atol=1e-12)
 
 
 def test_labels_are_never_interpolated(tmp_path, monkeypatch):

@@ -16,6 +16,8 @@ from ulite_monai.transforms.argmax import ArgMaxd
 
 __all__ = ["LabelsOnInputGridd"]
 
+AT_A_TIME = 8  # classes that go back to the input's grid
+
 
 class LabelsOnInputGridd(MapTransform):
     """Softmax, the inverse of the preprocessing, and the class with the largest probability.
@@ -47,9 +49,11 @@ class LabelsOnInputGridd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Any, Any]:
         """Replaces the logits by labels on the input's grid: float32, `(1, *spatial)`."""
-        if any(_resampled(data[key]) for key in self.orig_keys if key in data):
+        if not any(_resampled(data[key]) for key in self.orig_keys if key in data):
+            return self._labels_back(self.argmax(self._with_metadata(data)))
+        if all(len(data[key]) <= AT_A_TIME for key in self.key_iterator(dict(data))):
             return self.argmax(self.probabilities(data))
-        return self._labels_back(self.argmax(self._with_metadata(data)))
+        return self._few_at_a_time(data)
 
     def probabilities(self, data: Mapping[Hashable, Any]) -> dict[Any, Any]:
         """Replaces the logits by the classes' probabilities on the input's grid: float32, `(classes, *spatial)`."""
@@ -57,6 +61,31 @@ class LabelsOnInputGridd(MapTransform):
         for key in self.key_iterator(softened):
             softened[key] = torch.softmax(softened[key], dim=0)
         return self._probabilities_back(softened)
+
+    def _few_at_a_time(self, data: Mapping[Hashable, Any]) -> dict[Any, Any]:
+        """The same labels; the memory on the input's grid doesn't grow with the number of classes."""
+        labelled = self._with_metadata(data)
+        for key in self.key_iterator(labelled):
+            for slab in labelled[key].as_tensor().split(16, dim=1):
+                slab.copy_(torch.softmax(slab, dim=0))  # in place: a copy could be gigabytes
+        highest: dict[Any, torch.Tensor] = {}
+        found: dict[Any, Any] = {}
+        for first in range(0, max(len(labelled[key]) for key in self.key_iterator(labelled)), AT_A_TIME):
+            some = {
+                **labelled,
+                **{key: labelled[key][first : first + AT_A_TIME] for key in self.key_iterator(labelled)},
+            }
+            back = self._probabilities_back(some)
+            for key in self.key_iterator(labelled):
+                value, number = back[key].as_tensor().max(dim=0, keepdim=True)
+                if key not in found:
+                    highest[key], found[key] = value, back[key][:1]
+                    found[key].copy_(number)
+                    continue
+                larger = value > highest[key]
+                found[key].as_tensor()[larger] = (number[larger] + first).to(found[key].dtype)
+                torch.maximum(highest[key], value, out=highest[key])
+        return {**back, **found}
 
     def _with_metadata(self, data: Mapping[Hashable, Any]) -> dict[Any, Any]:
         """`Invertd` turns back what can hold metadata alone, which a compiled network's logits don't."""
