@@ -151,7 +151,8 @@ def test_its_inference_and_evaluation_need_no_further_id(run, data, expected, tm
     run_bundle("run", *root, both, "--dataset_dir", str(data), "--output_dir", str(tmp_path / "theirs"), cwd=tmp_path)
     ulite("evaluate", run, "--dataset", data, "-o", tmp_path / "fold", "--fold", "0")
     theirs, ours = (read_json(tmp_path / name / "summary.json") for name in ("theirs", "fold"))
-    assert ours == theirs and ours["cases"] == 2 and list(ours["labels"]) == ["class_1", "class_2"]
+    assert ours["cases"] == len(read_json(run / "docs" / "split.json")["validation"]) > 0
+    assert ours == theirs and list(ours["labels"]) == ["class_1", "class_2"]
 
 
 def test_ulite_evaluate_measures_all_cases_and_knows_its_ids(run, data, expected, tmp_path):
