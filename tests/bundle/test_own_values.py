@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.bundle.conftest import train, ulite
 from tests.conftest import ellipsoids, read_json, write_volume
-from ulite_monai.prediction import predict
+from ulite_monai.prediction import PredictOptions, Segmenter, predict, predict_cases
 
 AFFINE = np.diag([-1.0, 1.0, 1.0, 1.0])
 
@@ -67,7 +67,7 @@ def test_volumes(bundle, tmp_path, name):
     assert read_json(run / "configs" / "train.json")["ignore_label"] == ignore
     assert list(read_json(run / "configs" / "metadata.json")["label_values"].values()) == values
     certain_of(run, len(values))
-    ulite("predict", "--bundle", run, "-i", dataset, "-o", tmp_path / "masks", "--statistics", "--preview")
+    predict_cases(dataset, tmp_path / "masks", Segmenter(run), PredictOptions(statistics=True, preview=True))
     mask = nib.load(tmp_path / "masks" / "c_1.nii.gz")
     assert mask.shape == (24, 28, 20) and set(np.unique(mask.dataobj)) == {values[-1]}
     with (tmp_path / "masks" / "volumes.csv").open() as file:
@@ -75,6 +75,8 @@ def test_volumes(bundle, tmp_path, name):
     assert [int(row["voxels"]) for row in rows] == [0] * (len(values) - 1) + [24 * 28 * 20]
     (reported,) = [case for case in read_json(tmp_path / "masks" / "predictions.json")["cases"] if case["id"] == "c_1"]
     assert [volume["value"] for volume in reported["volumes"]] == values
+    if ignore is None:
+        return
     ulite("evaluate", run, "--dataset", dataset, "-o", tmp_path / "evaluation")
     summary = read_json(tmp_path / "evaluation" / "summary.json")
     label = np.asarray(nib.load(dataset / "labelsTr" / "c_1.nii.gz").dataobj)
@@ -107,7 +109,7 @@ def test_images_of_two_classes(root, tmp_path):
     validating = {name[-1] for name in split["validation"]}
     assert validating in ({"0", "1"}, {"2", "3"}, {"4", "5"})
     certain_of(run, 1)
-    ulite("predict", "--bundle", run, "-i", tmp_path / "photo_0.png", "-o", tmp_path / "masks")
+    predict_cases(tmp_path / "photo_0.png", tmp_path / "masks", Segmenter(run))
     with Image.open(tmp_path / "masks" / "photo_0.png") as mask:
         assert mask.size == (80, 64) and set(np.unique(np.asarray(mask))) == {2}
 

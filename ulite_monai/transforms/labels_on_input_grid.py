@@ -77,14 +77,13 @@ class LabelsOnInputGridd(MapTransform):
             }
             back = self._probabilities_back(some)
             for key in self.key_iterator(labelled):
-                value, number = back[key].as_tensor().max(dim=0, keepdim=True)
+                classes = back.pop(key)
                 if key not in found:
-                    highest[key], found[key] = value, back[key][:1]
-                    found[key].copy_(number)
-                    continue
-                larger = value > highest[key]
-                found[key].as_tensor()[larger] = (number[larger] + first).to(found[key].dtype)
-                torch.maximum(highest[key], value, out=highest[key])
+                    found[key], highest[key] = classes[:1].clone().zero_(), classes[:1].as_tensor().clone()
+                for number, values in enumerate(classes.as_tensor(), first):
+                    found[key].as_tensor()[0].masked_fill_(values > highest[key][0], number)
+                    torch.maximum(highest[key][0], values, out=highest[key][0])
+                del classes, values
         return {**back, **found}
 
     def _with_metadata(self, data: Mapping[Hashable, Any]) -> dict[Any, Any]:
