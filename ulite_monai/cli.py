@@ -94,6 +94,8 @@ def predict(
     set: Annotated[list[str] | None, typer.Option("--set", help="id=value of inference.json, repeatable.")] = None,
 ) -> None:
     """Segment volumes or images; masks lie exactly on the inputs."""
+    if format not in ("nifti", "dicom-seg", "both"):
+        raise InputError(f"--format must be nifti, dicom-seg or both, got {format!r}.")
     from rich.console import Console
     from rich.progress import Progress
 
@@ -103,8 +105,6 @@ def predict(
 
     with left_out(UNNEEDED_TO_PREDICT if bundle in BUNDLES else ()):  # what another bundle needs isn't known
         from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
-    if format not in ("nifti", "dicom-seg", "both"):
-        raise InputError(f"--format must be nifti, dicom-seg or both, got {format!r}.")
     keep_freed_memory()
     console = Console()
     typed = {"engine": engine, "precision": precision, "threads": threads}

@@ -58,6 +58,7 @@ def test_same_logits_for_any_batch_and_size(engine: str, dims: int) -> None:
             assert difference(network, compiled, batch, 1, *sizes[:dims]) <= 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_an_ensemble_is_fused_as_its_members_are(engine: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
@@ -75,6 +76,7 @@ def test_an_ensemble_is_fused_as_its_members_are(engine: str, caplog: pytest.Log
         assert difference(ensemble, compiled, 1, 1, 16, 12, 10) <= 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_an_ensemble_of_other_networks_runs(engine: str) -> None:
     ensemble = Ensemble([BasicUNet(2, 1, 2, features=(4, 4, 4, 4, 4, 4)) for _ in range(2)]).eval()
@@ -83,6 +85,7 @@ def test_an_ensemble_of_other_networks_runs(engine: str) -> None:
     assert compiled.bytes_per_voxel == 1.5 * UNKNOWN_NETWORK
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["INSTANCE", ("BATCH", {"track_running_stats": False}), ("GROUP", {"num_groups": 4})])
 @pytest.mark.parametrize("dims", [2, 3])
 def test_norms_of_the_image_itself(dims: int, norm: str | tuple) -> None:
@@ -198,6 +201,7 @@ def test_the_second_process_converts_nothing(cache: Path, monkeypatch: pytest.Mo
     assert difference(network, compile_network(network, "cpu", "openvino"), 1, 1, 9, 8, 7) <= 1e-4
 
 
+@pytest.mark.slow
 def test_other_weights_and_other_options_have_their_own_entries(cache: Path) -> None:
     network = small_network()
     compile_network(network, "cpu", "openvino")
@@ -211,6 +215,7 @@ def test_other_weights_and_other_options_have_their_own_entries(cache: Path) -> 
     assert len(list(cache.iterdir())) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "emptied", "flipped", "foreign", "unreadable"])
 def test_a_damaged_entry_is_made_anew(
     damage: str, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -236,6 +241,7 @@ def test_a_damaged_entry_is_made_anew(
     assert "made anew" not in caplog.text
 
 
+@pytest.mark.slow
 def test_an_entry_of_another_network_is_made_anew(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     network, other = small_network(), small_network()
     torch.nn.init.normal_(other.head.bias)
@@ -248,6 +254,7 @@ def test_an_entry_of_another_network_is_made_anew(cache: Path, caplog: pytest.Lo
     assert f"{ours} can't be used (ValueError: its checksum doesn't fit) and is made anew" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_cache_keeps_what_was_used_last_within_its_size(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     networks = [small_network() for _ in range(3)]
     entries = []
@@ -324,6 +331,7 @@ def test_bad_arguments_are_named(arguments: dict, message: str) -> None:
         compile_network(small_network(), **{"device": "cpu", **arguments})
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_every_new_shape() -> None:
     """The 300 new shapes would take 290 MiB, did OpenVINO keep 5,000 operations, each at a shape, as by default."""
     done = subprocess.run([sys.executable, "-c", GROWTH], env=environment(), capture_output=True, text=True, check=True)
