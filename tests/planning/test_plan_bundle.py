@@ -11,6 +11,7 @@ from ulite_monai.datasets.labelled_set import read_labelled_set
 from ulite_monai.errors import InputError
 from ulite_monai.planning.fingerprint import fingerprint
 from ulite_monai.planning.plan_bundle import plan_bundle
+from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
 
 ISO = np.diag([1.0, 1.0, 1.0, 1.0])
 THICK = np.array([[0.0, 0, -4.0, 80], [-0.8, 0, 0, 20], [0, 0.8, 0, -10], [0, 0, 0, 1]])  # stored as A, S, L: sagittal
@@ -67,15 +68,26 @@ def test_the_configurations_say_what_the_data_are(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
-def test_it_trains_and_is_what_monai_takes_for_a_bundle(name, tmp_path):
+def test_it_trains_and_segments(name, tmp_path):
     data, planned = MADE[name](tmp_path / "data"), tmp_path / "planned"
-    plan_bundle(data, planned, overrides={"epochs": 1, "batch_size": 2})
-    files = ("--bundle_root", str(planned), "--config_file", str(planned / "configs/train.json"))
-    run_bundle("run", "training", *files, "--dataset_dir", str(data), "--output_dir", "run", cwd=tmp_path)
-    assert (tmp_path / "run/models/model.pt").is_file()
-    files = ("--bundle_root", str(planned), "--config_file", str(planned / "configs/inference.json"))
+    small = {"patch_size": [32, 32]} if name in ("grey", "colour") else {"patch_size": [16, 16, 16]}
+    plan_bundle(data, planned, overrides={"epochs": 1, "steps_per_epoch": 1, **small})
+    config = ("--bundle_root", str(planned), "--config_file", str(planned / "configs/train.json"))
+    run_bundle("run", "training", *config, "--dataset_dir", str(data), "--output_dir", "run", cwd=tmp_path)
+    images = next(folder for folder in ("images", "imagesTr") if (data / folder).is_dir())
+    segmenter = Segmenter(str(tmp_path / "run"), device="cpu")
+    results = predict_cases(data / images, tmp_path / "masks", segmenter, PredictOptions())
+    assert [result.status for result in results] == ["done"] * 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["thick", "colour"])
+def test_it_is_what_monai_takes_for_a_bundle(name, tmp_path):
+    planned = tmp_path / "planned"
+    plan_bundle(MADE[name](tmp_path / "data"), planned)
+    config = ("--bundle_root", str(planned), "--config_file", str(planned / "configs/inference.json"))
     meta = ("--meta_file", str(planned / "configs/metadata.json"))
-    done = run_bundle("verify_net_in_out", "network_def", *meta, *files, cwd=tmp_path)
+    done = run_bundle("verify_net_in_out", "network_def", *meta, *config, cwd=tmp_path)
     assert "verified with no error" in done.stdout + done.stderr
 
 
