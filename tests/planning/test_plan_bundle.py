@@ -77,7 +77,7 @@ def test_it_trains_and_segments(name, tmp_path):
     images = next(folder for folder in ("images", "imagesTr") if (data / folder).is_dir())
     segmenter = Segmenter(str(tmp_path / "run"), device="cpu")
     results = predict_cases(data / images, tmp_path / "masks", segmenter, PredictOptions())
-    assert [result.status for result in results] == ["done"] * 5
+    assert len(results) == 5 and {result.status for result in results} <= {"done", "empty"}
 
 
 @pytest.mark.slow
