@@ -239,9 +239,8 @@ class _Planner:
         finest, why = self._finest(usual)
         if finest > usual.min() * 1.02:
             reason, source = f"{reason} ({shown(usual)}), no finer than {finest:.3g}: {why}", OURS
-        return Choice(
-            "spacing, mm", shown(spacing := _round(np.maximum(usual, finest))), reason, source, {"spacing": spacing}
-        )
+        spacing = _round(np.maximum(usual, finest))
+        return Choice("spacing, mm", shown(spacing), reason, source, {"spacing": spacing})
 
     def _finest(self, usual: np.ndarray) -> tuple[float, str]:
         """The finest spacing at which a patch shows the structures, and the time suffices to see all of the data."""
