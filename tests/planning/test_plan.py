@@ -130,6 +130,7 @@ def test_images_get_the_papers_network():
     ids = plan.values["train.json"]
     assert plan.kind == "images" and ids["patch_size"] == [256, 256] and ids["batch_size"] == 4
     assert ids["network_def"].keys() == {"_target_", "spatial_dims", "in_channels", "out_channels"}
+    assert ids["loss"]["batch"] is True and "loss" not in train(HIPPOCAMPUS)
     assert "spacing" not in ids and ids["flip_axes"] == [0, 1] and "flip_axes" not in plan.values["inference.json"]
 
 

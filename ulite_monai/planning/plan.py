@@ -177,7 +177,7 @@ class _Planner:
         data = self.data
         for rule in (
             self._shape, self._spacing, self._intensities, self._crop, self._patch, self._network, self._sampling,
-            self._flips, self._deformation, self._windows, self._length,
+            self._flips, self._deformation, self._loss, self._windows, self._length,
         ):  # fmt: skip
             choice = rule()
             if choice is not None:
@@ -371,6 +371,13 @@ class _Planner:
         reason = "slices are thick" if self.thick is not None else "voxels are about as long along all axes"
         ids = {"rotate_range": turned, "scale_range": scaled, "shear_range": sheared, "margin": margin}
         return Choice("rotations", value, reason, NNUNET, ids)
+
+    def _loss(self) -> Choice | None:
+        if not self.data.images:
+            return None
+        loss = {"_target_": "DiceCELoss", "softmax": True, "include_background": False, "batch": True}
+        value = "Dice of the batch without the background, and cross-entropy"
+        return Choice("loss", value, "an image may hold no structure", NNUNET, {"loss": loss})
 
     def _windows(self) -> Choice:
         patch, large = self.ids["patch_size"], bool(self.ids["foreground_share"])
