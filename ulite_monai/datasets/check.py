@@ -81,7 +81,8 @@ def check_dataset(dataset: str | Path, num_labels: int | None = None, group: str
     broken = {finding.case_id for finding in findings if finding.level == "error"}
     # Where headers are wrong, no voxels were read, and the table is without them.
     read = {} if broken else {item["case_id"]: _read(item) for item in data_set.items}
-    findings += _spacing_outliers(read) + _duplicates(data_set)
+    if not broken:
+        findings += _spacing_outliers(read) + _duplicates(data_set)
     counts = Counter(finding.case_id for finding in findings)
     rows = [
         replace(read.get(item["case_id"], CheckedCase(item["case_id"])), findings=counts[item["case_id"]])
