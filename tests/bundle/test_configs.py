@@ -9,6 +9,7 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from tests.conftest import read_json, run_bundle
+from ulite_monai.bundles import BUNDLES
 from ulite_monai.networks import ULite
 
 CONFIGS = ("train", "inference", "evaluate", "sample", "multi_gpu_train", "metadata")
@@ -72,7 +73,7 @@ def test_metadata_fits_the_network(configs):
 
 def test_no_absolute_path_device_or_greedy_worker_count(root):
     paths = [*root.glob("bundle/configs/*.json"), *root.glob("examples/*/configs/*.json")]
-    assert len(paths) == 12
+    assert len(paths) == 15
     for path in paths:
         text = path.read_text()
         assert "cuda:" not in text and '"/' not in text
@@ -150,7 +151,7 @@ def test_onnx_export(bundle, weights, tmp_path):
         assert np.abs(found - network(x).numpy()).max() < 1e-3
 
 
-@pytest.mark.parametrize("folder", ["bundle", "examples/nuclei_bundle"])
+@pytest.mark.parametrize("folder", BUNDLES.values())
 def test_shipped_weights_are_plain_tensors_of_the_network(root, folder):
     bundle = root / folder
     shipped = bundle / "models" / "model.pt"

@@ -5,21 +5,21 @@ import json
 import pytest
 from monai.bundle import ConfigParser
 
-from ulite_monai.bundles import find_bundle
+from ulite_monai.bundles import BUNDLES, find_bundle
 from ulite_monai.planning.compose import GIVEN, PARTS, compose, shipped_configs, template
 from ulite_monai.planning.json_text import json_text
 
 NAMES = ("hippocampus", "nuclei")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BUNDLES)
 def test_the_shipped_files_are_those_that_the_writer_writes(name):
     """After a change of a template: python -m ulite_monai.planning."""
     for file, content in shipped_configs(name).items():
         assert (find_bundle(name) / "configs" / file).read_text(encoding="utf-8") == json_text(content) + "\n", file
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BUNDLES)
 def test_nothing_asked_for_is_left_open(name):
     for content in shipped_configs(name).values():
         assert GIVEN not in content.values()
@@ -68,6 +68,25 @@ def test_what_is_said_of_training_holds_for_inference_unless_it_says_otherwise()
     assert "instances" not in configs["train.json"]  # of images only, and nobody gave one
     configs["train.json"]["train"].clear()
     assert template("train.json")["train"]
+
+
+def test_an_id_with_marks_names_a_place_in_the_template():
+    configs = compose("volumes", {"train.json": {"train#dataset#cache_num": 7, "validate#dataset#data": []}})
+    train = configs["train.json"]
+    assert train["train"]["dataset"]["cache_num"] == 7 and train["validate"]["dataset"]["data"] == []
+    assert train["train"]["dataset"]["_target_"] == "CacheDataset" and "train#dataset#cache_num" not in train
+
+
+def test_the_locator_sees_images_scaled_and_padded_as_in_its_training():
+    configs = shipped_configs("head_locator")
+    train, inference = configs["train.json"], configs["inference.json"]
+    for name in ("spacing", "network_def", "labels", "in_channels", "roi_size", "grow_windows", "overlap"):
+        assert train[name] == inference[name]
+    trained, used = (
+        config[name][-2:] for config, name in ((train, "label_preprocessing"), (inference, "image_preprocessing"))
+    )
+    assert trained[0] == used[0] and trained[1]["_target_"] == used[1]["_target_"] == "SpatialPadd"
+    assert train["patch_size"] == used[1]["spatial_size"]
 
 
 def test_an_id_that_no_template_has_is_refused():

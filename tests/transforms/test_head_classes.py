@@ -1,9 +1,11 @@
 """The places that a locator looks for, in label maps."""
 
 import numpy as np
+import pytest
 import torch
 
 from tests.heads import CENTRE, LEFT, RIGHT, as_item, head_map
+from ulite_monai.errors import InputError
 from ulite_monai.transforms import HeadClassesd
 from ulite_monai.transforms.head_classes import head_classes
 
@@ -49,3 +51,22 @@ def test_gaps_are_closed():
 
 def test_a_map_without_a_brain_has_no_classes():
     assert not head_classes(np.full((20, 22, 24), 507, np.int16)).any()
+
+
+def test_a_ball_stands_at_each_hippocampus():
+    labels, affine = head_map()
+    item = as_item(labels, affine)
+    space = HeadClassesd("label")(dict(item))["classes"][0].numpy() > 0
+    classes = HeadClassesd("label", radius=12.0)(item)["classes"][0].numpy()
+    assert np.array_equal(classes > 0, space)
+    for number, middle in ((1, LEFT), (2, RIGHT)):
+        voxels = np.argwhere(classes == number) @ affine[:3, :3] + affine[:3, 3] - CENTRE - middle
+        assert np.abs(voxels.mean(0)).max() < 0.5
+        assert 10.5 < np.linalg.norm(voxels, axis=1).max() < 12.5
+
+
+def test_a_map_without_a_hippocampus_is_refused():
+    labels, affine = head_map()
+    labels[labels == 53] = 42
+    with pytest.raises(InputError, match="has no voxel of 53, FreeSurfer's"):
+        HeadClassesd("label")(as_item(labels, affine))

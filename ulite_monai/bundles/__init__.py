@@ -9,14 +9,14 @@ from ulite_monai.errors import InputError
 
 __all__ = ["BUNDLES", "find_bundle", "find_bundles"]
 
-BUNDLES = {"hippocampus": "bundle", "nuclei": "examples/nuclei_bundle"}
+BUNDLES = {"hippocampus": "bundle", "nuclei": "examples/nuclei_bundle", "head_locator": "examples/head_locator"}
 
 
 def find_bundle(name: str | Path) -> Path:
     """The folder of a bundle.
 
     Args:
-        name: "hippocampus" or "nuclei" for a shipped one, or a path.
+        name: "hippocampus", "nuclei" or "head_locator" for a shipped one, or a path.
 
     Raises:
         InputError: When there is no such bundle.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from collections.abc import Mapping
 from importlib.resources import files
@@ -10,7 +11,7 @@ from typing import Any
 
 __all__ = ["compose", "shipped_configs"]
 
-KINDS = {"hippocampus": "volumes", "nuclei": "images"}
+KINDS = {"hippocampus": "volumes", "nuclei": "images", "head_locator": "label_maps"}
 
 GIVEN = "?"  # in a template: a value that the kind of data or the plan gives; without one the id is left out
 PARTS = ("train.json", "inference.json", "evaluate.json")
@@ -20,7 +21,7 @@ def compose(kind: str, plan: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[
     """The configurations of a bundle, by file name.
 
     Args:
-        kind: "volumes" or "images" (2D).
+        kind: "volumes", "images" (2D), or "label_maps" (of heads, which images are made from).
         plan: values of ids, by the file that they are for ("train.json", ...). What "train.json" says of an id holds
             for the others too, where they ask for it and say nothing themselves.
 
@@ -29,18 +30,20 @@ def compose(kind: str, plan: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[
     """
     of_kind = template(f"{kind}.json")
     configs = {}
-    for name in PARTS:
+    for name in of_kind:
         shared = {} if name == "train.json" else {**of_kind["train.json"], **plan.get("train.json", {})}
         own = {**of_kind.get(name, {}), **plan.get(name, {})}
         configs[name] = _filled(template(name), shared, own)
-    return configs | {"multi_gpu_train.json": template("multi_gpu_train.json")}
+    if tuple(of_kind) == PARTS:
+        configs["multi_gpu_train.json"] = template("multi_gpu_train.json")
+    return configs
 
 
 def shipped_configs(name: str) -> dict[str, dict[str, Any]]:
     """The configurations of a shipped bundle, by file name.
 
     Args:
-        name: "hippocampus" or "nuclei".
+        name: "hippocampus", "nuclei" or "head_locator".
     """
     plan = json.loads((files("ulite_monai.planning") / "shipped" / f"{name}.json").read_text(encoding="utf-8"))
     return compose(KINDS[name], plan)
@@ -52,9 +55,16 @@ def template(name: str) -> dict[str, Any]:
 
 
 def _filled(config: Mapping[str, Any], shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """A template with `own` values, and where it asks for one, those of `shared`; what nobody gives is left out."""
+    """A template with `own` values, and where it asks for one, those of `shared`; what nobody gives is left out.
+
+    An own value for `train#dataset#data` stands at that place in the template's `train`.
+    """
     values = {name: shared[name] for name, value in config.items() if value == GIVEN and name in shared} | dict(own)
-    unknown = values.keys() - config.keys()
+    unknown = {name for name in values if name.partition("#")[0] not in config}
     if unknown:
         raise KeyError(f"no template has the ids {sorted(unknown)}.")
-    return copy.deepcopy({name: value for name, value in (dict(config) | values).items() if value != GIVEN})
+    filled = copy.deepcopy(dict(config) | {name: value for name, value in values.items() if "#" not in name})
+    for name in values.keys() - filled.keys():
+        *parents, last = name.split("#")
+        functools.reduce(lambda place, parent: place[parent], parents, filled)[last] = values[name]
+    return {name: value for name, value in filled.items() if value != GIVEN}

@@ -68,8 +68,11 @@ def run_configs(parser: ConfigParser, source: Mapping[str, dict[str, Any]]) -> d
         agrees = name in own and own[name] == inference[name]
         if name in train and name not in LOCAL and (agrees or name in DECIDED):
             inference[name] = copy.deepcopy(train[name])
-    evaluate = {name: value for name, value in source.get("evaluate.json", {}).items() if name not in DECIDED}
-    return {**source, "train.json": train, "inference.json": inference, "evaluate.json": evaluate}
+    written = {**source, "train.json": train, "inference.json": inference}
+    if "evaluate.json" in source:
+        evaluate = source["evaluate.json"]
+        written["evaluate.json"] = {name: value for name, value in evaluate.items() if name not in DECIDED}
+    return written
 
 
 def _as_written(value: Any) -> Any:

@@ -216,13 +216,7 @@ class Segmenter:
         Raises:
             Exception: Whatever its files provoke; `ulite_monai.errors.reason` puts it in one line.
         """
-        data = dict(self.preprocessing(dict(item)))
-        image: MetaTensor = data["image"]
-        # Compiled networks take one call at a time, and it uses all cores anyway.
-        with self._turn, torch.inference_mode():
-            logits = self._logits(image.as_tensor()[None].to(self.device))
-            inference = getattr(self.inferer, "last_run", "")
-        data["pred"] = MetaTensor(logits[0].float(), meta=image.meta, applied_operations=image.applied_operations)
+        data, inference = self.before_postprocessing(item)
         probabilities = None
         for step in self.postprocessing:
             if with_probabilities and isinstance(step, LabelsOnInputGridd):
@@ -233,6 +227,17 @@ class Segmenter:
             data = step(data)
         mask = np.asarray(data["pred"][0].as_tensor().cpu())
         return Segmentation(with_label_values(mask, self.label_values), data["pred"].meta, probabilities, inference)
+
+    def before_postprocessing(self, item: Mapping[str, Any]) -> tuple[dict[Any, Any], str]:
+        """The entry with its preprocessed `image` and the logits of it, `pred`; and how the network ran, in words."""
+        data: dict[Any, Any] = dict(self.preprocessing(dict(item)))
+        image: MetaTensor = data["image"]
+        # Compiled networks take one call at a time, and it uses all cores anyway.
+        with self._turn, torch.inference_mode():
+            logits = self._logits(image.as_tensor()[None].to(self.device))
+            inference = getattr(self.inferer, "last_run", "")
+        data["pred"] = MetaTensor(logits[0].float(), meta=image.meta, applied_operations=image.applied_operations)
+        return data, inference
 
     def _logits(self, image: torch.Tensor) -> torch.Tensor:
         if not self.tta:

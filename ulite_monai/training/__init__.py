@@ -1,6 +1,7 @@
 """What a bundle's training needs beyond MONAI's engines: checked data, folds, exact resumption, a record of the run."""
 
 from ulite_monai.datasets.folds import how_split, split
+from ulite_monai.datasets.label_maps import label_maps, seeded
 from ulite_monai.datasets.labelled import (
     class_names,
     class_values,
@@ -46,6 +47,7 @@ __all__ = [
     "foreground_share",
     "how_split",
     "known_voxels",
+    "label_maps",
     "labelled_set",
     "measured_budget",
     "require_names_of_data",
@@ -54,6 +56,7 @@ __all__ = [
     "require_usable",
     "require_writable",
     "run_training",
+    "seeded",
     "shared_handler",
     "split",
 ]

@@ -8,6 +8,8 @@ from ulite_monai.transforms.labels_on_input_grid import LabelsOnInputGridd
 from ulite_monai.transforms.load_volume import LoadVolumed
 from ulite_monai.transforms.patches import PatchStartsd, RandPatchd
 from ulite_monai.transforms.random_flips import RandFlipsd
+from ulite_monai.transforms.scale_by_percentiles import ScaleByPercentilesd
+from ulite_monai.transforms.shrink_by_mean import ShrinkByMeand
 from ulite_monai.transforms.spacing import SpacingOfKeysd
 from ulite_monai.transforms.straight_boundary import StraightBoundaryd
 from ulite_monai.transforms.synthesize_from_labels import SynthesizeFromLabelsd
@@ -21,6 +23,8 @@ __all__ = [
     "PatchStartsd",
     "RandFlipsd",
     "RandPatchd",
+    "ScaleByPercentilesd",
+    "ShrinkByMeand",
     "SpacingOfKeysd",
     "StraightBoundaryd",
     "SynthesizeFromLabelsd",

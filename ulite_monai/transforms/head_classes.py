@@ -12,7 +12,9 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from scipy import ndimage
 
-__all__ = ["HeadClassesd", "head_classes"]
+from ulite_monai.errors import InputError
+
+__all__ = ["HeadClassesd", "head_classes", "with_balls"]
 
 LEFT, RIGHT, INTRACRANIAL = 1, 2, 3
 
@@ -30,12 +32,23 @@ class HeadClassesd(MapTransform):
     Args:
         keys: label maps `(1, i, j, k)`, in RAS order.
         class_key: entry for the classes, uint8, of the same shape and place.
+        radius: mm of the balls that stand for the hippocampi; None for the hippocampi themselves.
         allow_missing_keys: don't raise when a key is missing. Defaults to False.
+
+    Raises:
+        InputError: When a map lacks a hippocampus.
     """
 
-    def __init__(self, keys: KeysCollection, class_key: str = "classes", allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        class_key: str = "classes",
+        radius: float | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.class_key = class_key
+        self.radius = radius
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Any, Any]:
         """Adds the classes."""
@@ -44,9 +57,16 @@ class HeadClassesd(MapTransform):
             labels = changed[key]
             whole = labels.as_subclass(torch.Tensor).to(torch.int16).contiguous()
             changed[key] = MetaTensor(whole, meta=labels.meta)
-            changed[self.class_key] = MetaTensor(
-                torch.from_numpy(head_classes(whole[0].numpy()))[None].contiguous(), meta=labels.meta
-            )
+            classes = head_classes(whole[0].numpy())
+            if missing := {number for number in (LEFT, RIGHT) if not (classes == number).any()}:
+                raise InputError(
+                    f"{labels.meta.get('filename_or_obj', 'a label map')}: has no voxel of "
+                    f"{' and '.join(str(value) for value, n in HIPPOCAMPI.items() if n in missing)}, FreeSurfer's "
+                    "values for the hippocampi; give label maps of whole heads."
+                )
+            if self.radius is not None:
+                classes = with_balls(classes, self.radius, np.linalg.norm(labels.affine[:3, :3].numpy(), axis=0))
+            changed[self.class_key] = MetaTensor(torch.from_numpy(classes)[None].contiguous(), meta=labels.meta)
         return changed
 
 
@@ -72,6 +92,30 @@ def head_classes(labels: np.ndarray) -> np.ndarray:
     for value, number in HIPPOCAMPI.items():
         classes[labels == value] = number
     return classes
+
+
+def with_balls(classes: np.ndarray, radius: float, spacing: Sequence[float]) -> np.ndarray:
+    """The classes with a ball around the centre of each hippocampus in its place.
+
+    A ball is found more easily than the thin bent thing in it, and its centre is where the hippocampus's is.
+
+    Args:
+        classes: shape (i, j, k), see `head_classes`; with voxels of both hippocampi.
+        radius: mm.
+        spacing: mm along i, j, k.
+
+    Returns:
+        uint8 of the same shape.
+    """
+    changed = np.where(classes > 0, np.uint8(INTRACRANIAL), np.uint8(0))
+    for number in (LEFT, RIGHT):
+        centre = np.argwhere(classes == number).mean(0)
+        i, j, k = (
+            ((np.arange(size) - middle) * step) ** 2
+            for size, middle, step in zip(classes.shape, centre, spacing, strict=True)
+        )
+        changed[i[:, None, None] + j[:, None] + k < radius**2] = number
+    return changed
 
 
 def _refined(mask: np.ndarray, shape: Sequence[int]) -> np.ndarray:

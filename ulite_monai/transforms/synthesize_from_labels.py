@@ -18,6 +18,7 @@ __all__ = ["SynthesizeFromLabelsd"]
 FINE = 2  # samples of a label map along each edge of a voxel, whose mean is what a scanner sees
 THINNED = 4  # voxels of a map between those looked at for its extent
 VALUES = 600  # above the largest value of a label map
+BASE = 16  # above the samples of a voxel
 BRAIN_FLUID = 24
 BEYOND_THE_BRAIN = 500
 
@@ -154,10 +155,9 @@ class SynthesizeFromLabelsd(Randomizable, MapTransform):
             labels, classes = _no_head(fine, rng, generator), torch.zeros(fine, dtype=torch.uint8)
         else:
             mirrored = self.deform > 0 and rng.rand() < 0.5
-            index, within = self._source_voxels(head, origin, shape, mirrored, rng, generator)
+            index = self._source_voxels(head, origin, shape, mirrored, rng, generator)
             labels, classes = (
-                values.reshape(-1).index_select(0, index).mul_(within).reshape(fine)
-                for values in (head.labels, head.classes)
+                values.reshape(-1).index_select(0, index).reshape(fine) for values in (head.labels, head.classes)
             )
             if mirrored:
                 classes = _exchange(classes, *self.exchanged)
@@ -175,8 +175,8 @@ class SynthesizeFromLabelsd(Randomizable, MapTransform):
         mirrored: bool,
         rng: np.random.RandomState,
         generator: torch.Generator,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The flat index into the label map of each sample of the image, and whether it lies within the map."""
+    ) -> torch.Tensor:
+        """The flat index into the label map of each sample of the image, on the map's border where it lies beyond."""
         step = self.spacing / FINE
         start = origin - step * (FINE - 1) / 2
         turn = _random_linear(rng, self.deform)
@@ -191,17 +191,15 @@ class SynthesizeFromLabelsd(Randomizable, MapTransform):
         nodes = torch.randn(1, 3, cells, cells, cells, generator=generator) * strength
         nodes = torch.einsum("ij,bj...->bi...", torch.from_numpy(to_voxel[:3, :3]).float(), nodes)
         warp = F.interpolate(nodes, size=list(shape), mode="trilinear", align_corners=True)[0]
+        offset = offset + 0.5  # so that cutting off the digits rounds
         samples = torch.arange(FINE * max(shape), dtype=torch.float32).reshape(-1, FINE)  # of each voxel of the image
-        index: torch.Tensor | int = 0
-        within: torch.Tensor | bool = True
+        index = torch.zeros((), dtype=torch.int32)
         for axis, size in enumerate(head.labels.shape):
             x, y, z = (float(matrix[axis, other]) * step * samples[: shape[other]] for other in range(3))
             plane = x[:, :, None, None] + (y + float(offset[axis]))
-            place = (plane[..., None, None] + z).add_(warp[axis][:, None, :, None, :, None]).round_()
-            within = ((place >= 0) & (place < size)).logical_and_(torch.as_tensor(within))
-            index = place.clamp_(0, size - 1).to(torch.int32).add_(index, alpha=size)
-        assert isinstance(index, torch.Tensor) and isinstance(within, torch.Tensor)
-        return index.reshape(-1), within.reshape(-1)
+            place = (plane[..., None, None] + z).add_(warp[axis][:, None, :, None, :, None]).clamp_(0, size - 0.5)
+            index = place.to(torch.int32).add_(index, alpha=size)
+        return index.reshape(-1)
 
     def _intensities(self, rng: np.random.RandomState) -> np.ndarray:
         """A mean for each tissue, about 0 to 1."""
@@ -221,7 +219,7 @@ class _Head:
     """A label map, and where it lies."""
 
     def __init__(self, labels: torch.Tensor, classes: torch.Tensor, affine: np.ndarray) -> None:
-        self.labels, self.classes, self.affine = labels, classes, affine
+        self.labels, self.classes, self.affine = _air_at_border(labels), _air_at_border(classes), affine
         thinned = slice(None, None, THINNED)
         self.whole = self._box(self.labels[thinned, thinned, thinned] > 0)
         thin = self.classes[thinned, thinned, thinned]
@@ -238,6 +236,14 @@ class _Head:
                 corners[:, axis] = THINNED * hit[[0, -1]]
         mm = corners @ self.affine[:3, :3].T + self.affine[:3, 3]
         return np.sort(mm, axis=0)
+
+
+def _air_at_border(values: torch.Tensor) -> torch.Tensor:
+    """A copy whose outermost voxels are 0, which so is what lies beyond the map."""
+    inner = tuple(slice(1, -1) for _ in values.shape)
+    copied = torch.zeros_like(values)
+    copied[inner] = values[inner]
+    return copied
 
 
 def _field_of_view(
@@ -280,7 +286,7 @@ def _random_linear(rng: np.random.RandomState, amount: float) -> np.ndarray:
 def _exchange(classes: torch.Tensor, one: int, other: int) -> torch.Tensor:
     table = torch.arange(256, dtype=torch.uint8)
     table[one], table[other] = other, one
-    return table[classes.long()]
+    return _looked_up(table, classes)
 
 
 def _remove_parts(labels: torch.Tensor, classes: torch.Tensor, rng: np.random.RandomState) -> None:
@@ -329,13 +335,16 @@ def _contrast(
         texture[list(values)] = rng.uniform(0, 0.1)
     texture[0] = 0
     texture[BEYOND_THE_BRAIN:] *= rng.uniform(0, 3)
-    chosen = labels.long()
-    fine = tissue[chosen]
+    fine = _looked_up(tissue, labels)
     sharp = rng.uniform(0, 1)
     image = (1 - sharp) * F.avg_pool3d(fine[None, None], FINE)[0, 0] + sharp * fine[::FINE, ::FINE, ::FINE]
-    spread = texture[chosen[::FINE, ::FINE, ::FINE]]
+    spread = _looked_up(texture, labels[::FINE, ::FINE, ::FINE])
     rough = torch.randn(image.shape, generator=generator)
     return image + spread * (rng.uniform(0, 1) * rough + _smooth(image.shape, rng.randint(4, 16), generator))
+
+
+def _looked_up(table: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    return table.index_select(0, values.reshape(-1).int()).reshape(values.shape)
 
 
 def _smooth(shape: Sequence[int], cells: int, generator: torch.Generator) -> torch.Tensor:
@@ -344,14 +353,11 @@ def _smooth(shape: Sequence[int], cells: int, generator: torch.Generator) -> tor
 
 
 def _majority(classes: torch.Tensor, count: int) -> torch.Tensor:
-    """The class that most samples of each voxel have."""
-    most = F.avg_pool3d((classes == 0).float()[None, None], FINE)[0, 0]
-    found = torch.zeros(most.shape, dtype=torch.uint8)
-    for one in range(1, count):
-        share = F.avg_pool3d((classes == one).float()[None, None], FINE)[0, 0]
-        found[share > most] = one
-        most = torch.maximum(most, share)
-    return found
+    """The class that most samples of each voxel have, the first of equal ones; of at most six."""
+    digits = _looked_up(float(BASE) ** torch.arange(count), classes)  # a voxel's sum has the count of each class
+    sums = (F.avg_pool3d(digits[None, None], FINE)[0, 0] * FINE**3).round().int()
+    counts = torch.stack([sums // BASE**number % BASE for number in range(count)])
+    return counts.max(0).indices.to(torch.uint8)
 
 
 def _add_lesions(image: torch.Tensor, classes: torch.Tensor, spacing: float, rng: np.random.RandomState) -> None:
