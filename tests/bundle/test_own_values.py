@@ -108,6 +108,7 @@ def test_images_of_two_classes(root, tmp_path):
     split = read_json(run / "docs" / "split.json")
     validating = {name[-1] for name in split["validation"]}
     assert validating in ({"0", "1"}, {"2", "3"}, {"4", "5"})
+    assert "dealt out in turn" in (run / "docs" / "README.md").read_text()  # three groups leave a fold empty by hash
     certain_of(run, 1)
     predict_cases(tmp_path / "photo_0.png", tmp_path / "masks", Segmenter(run))
     with Image.open(tmp_path / "masks" / "photo_0.png") as mask:

@@ -47,6 +47,8 @@ def evaluate_bundle(
     paths = {"bundle_root": literal(root), "dataset_dir": literal(dataset_dir), "output_dir": literal(output_dir)}
     weights = {} if ckpt is None else {"ckpt": Path(ckpt)}  # as a path, not as text, which might be evaluated
     given: dict[str, Any] = {**paths, **weights, "fold": fold, **(overrides or {})}
+    if fold == "all":  # without folds no groups matter, and other data may have other ids
+        given = {"group": None} | given
     workflow = ConfigWorkflow(
         config_file=[str(config) for config in configs],
         meta_file=str(root / "configs" / "metadata.json"),
