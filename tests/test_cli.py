@@ -315,7 +315,7 @@ def metrics(folder):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--fold", "9"], "fold must be all, or 0 to 4; got 9 of 5."),
+        (["--fold", "9"], "fold must be all, or 0 to num_folds - 1"),
         (["--fold", "first"], "fold must be all, or 0 to num_folds - 1"),
         (["--set", "spaceing=[1,1,1]"], "spaceing: no configuration has this id; did you mean --spacing?"),
         (["--ckpt", "gone.pt"], "gone.pt: no such checkpoint"),

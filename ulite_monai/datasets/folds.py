@@ -90,7 +90,8 @@ def split(
         raise InputError("dataset_dir is not set: give the folder of your labelled volumes, --dataset_dir DIR.")
     if fold == "all":
         return list(items)
-    if not isinstance(fold, int) or isinstance(fold, bool) or num_folds < 2:
+    own = any("fold" in item for item in items)
+    if not isinstance(fold, int) or num_folds < 2 or not (own or 0 <= fold < num_folds):
         raise InputError(
             f"fold must be all, or 0 to num_folds - 1 with num_folds at least 2; got {fold} of {num_folds}."
         )
