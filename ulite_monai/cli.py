@@ -276,6 +276,7 @@ def train(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Five minutes, to see whether all is well.")] = False,
     fold: Annotated[str | None, typer.Option(help="The fold that validates, or all: every case trains.")] = None,
+    folds: Annotated[int | None, typer.Option(help="How many; without --fold all are trained, as an ensemble.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what was interrupted.")] = False,
     init_weights: Annotated[Path | None, typer.Option(help="A checkpoint to start from.")] = None,
     group: Annotated[str | None, typer.Option(help="Pattern of what cases of one patient have in common.")] = None,
@@ -283,7 +284,7 @@ def train(
     set: Annotated[list[str] | None, typer.Option("--set", help="id=value of train.json, repeatable.")] = None,
 ) -> None:
     """Train on your own labels: looks at the data, plans, trains in the time you have, evaluates."""
-    from ulite_monai.planning.train import train_dataset
+    from ulite_monai.planning.train_dataset import train_dataset
 
     _tell_as_it_goes()
     if quick and hours:
@@ -295,6 +296,7 @@ def train(
             hours=hours,
             quick=quick,
             fold=int(fold) if fold and fold.isdigit() else fold,
+            num_folds=folds,
             resume=resume,
             init_weights=init_weights,
             group=group,

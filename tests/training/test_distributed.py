@@ -1,38 +1,26 @@
-"""Leaving the group of processes ends its threads, so that none is left when the interpreter ends."""
+"""Training on several processes."""
 
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.conftest import environment
-
-PROGRAM = """
-import pathlib, torch
-from ulite_monai.training import distributed
-
-def threads():
-    return sum("gloo" in file.read_text() for file in pathlib.Path("/proc/self/task").glob("*/comm"))
-
-device = distributed.join()
-network = distributed.wrap(torch.nn.Linear(3, 3), device)
-network(torch.ones(2, 3)).sum().backward()
-distributed.average_over_processes(network.buffers())
-before = threads()
-distributed.leave(network)
-print(before > 0, threads())
-"""
+from tests.training.gradients import gradients
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted by Linux's /proc")
-def test_no_thread_outlives_the_group():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
-    alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-c", PROGRAM]
-    done = subprocess.run(command, env=environment() | address | alone, capture_output=True, text=True)
-    assert done.stdout.split() == ["True", "0"], done.stdout + done.stderr
+def test_gradients_of_two_processes_are_those_of_one_on_the_same_global_batch(tmp_path):
+    script = Path(__file__).with_name("gradients.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29531", str(script)]
+    done = subprocess.run([*command, str(tmp_path)], env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    alone = gradients(distributed=False)
+    assert all(gradient.abs().max() > 0 for name, gradient in alone.items() if name.endswith("head.weight"))
+    for rank in (0, 1):
+        found = torch.load(tmp_path / f"rank{rank}.pt", weights_only=True)
+        assert found.keys() == alone.keys()
+        for name, gradient in alone.items():
+            torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6, msg=name)

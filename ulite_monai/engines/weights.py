@@ -69,7 +69,7 @@ def checkpoint_files(ckpt: str | Path | Sequence[Path]) -> list[Path]:
     A path without a file is given back as it is.
     """
     if not isinstance(ckpt, str | Path):
-        return list(ckpt)
+        return [Path(file) for file in ckpt]
     path = Path(ckpt).expanduser()
     found = [] if path.is_file() else sorted(glob.glob(str(path), recursive=True))
     return [Path(file) for file in found] or [path]

@@ -113,8 +113,8 @@ class Segmenter:
                 raise InputError(f"{config}: has no id {name!r}; see its first lines for those.")
         # As paths, not as text, which a configuration might evaluate.
         own = [folder / "models" / "model.pt" for folder in bundles]
-        weights: Any = Path(ckpt) if ckpt is not None else own if len(own) > 1 else own[0]
-        given = {"bundle_root": literal(bundles[0]), "device": str(choose_device(device)), "ckpt": weights}
+        weights = {} if ckpt is None and len(own) == 1 else {"ckpt": own if ckpt is None else Path(ckpt)}
+        given = {"bundle_root": literal(bundles[0]), "device": str(choose_device(device)), **weights}
         parser.update({**given, **(overrides or {})})
         try:
             self._build(parser, bundles[0], tta)
@@ -283,6 +283,8 @@ def _equal_configs(bundles: Sequence[Path]) -> dict[str, Any]:
 def _is_own(bundle: Path, files: Sequence[Path]) -> bool:
     """Whether these weights are a bundle's own, wherever they lie: what is at its `models/model.pt`, byte for byte."""
     own = bundle / "models" / "model.pt"
+    if len(files) > 1:  # those of its folds
+        return all(file.parts[-2:] == own.parts[-2:] and file.parents[2] == bundle for file in files)
     there = own.is_file() and all(file.is_file() for file in files)
     return there and weights_sha256(files) == weights_sha256([own])
 

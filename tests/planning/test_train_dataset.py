@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from tests.bundle.conftest import state, ulite
 from tests.conftest import environment, read_json
 from ulite_monai.errors import InputError
-from ulite_monai.planning.train import train_dataset
+from ulite_monai.planning.train_dataset import train_dataset
 
 
 @pytest.fixture
@@ -88,12 +90,44 @@ def test_interrupted_and_resumed_it_has_what_is_left_of_its_time(planned, make_d
     assert again.returncode == 0 and "all epochs are trained already" in again.stderr
 
 
+@pytest.mark.slow
+def test_all_folds_become_an_ensemble_that_may_be_moved(planned, make_dataset, tmp_path):
+    dataset = make_dataset()
+    ulite("train", dataset, "-o", planned, "--folds", "2", "--hours", "0.01")
+    splits = [read_json(planned / f"fold{fold}" / "docs" / "split.json") for fold in (0, 1)]
+    assert sorted(splits[0]["validation"] + splits[1]["validation"]) == [f"case_{n}" for n in range(6)]
+    with (planned / "docs" / "out_of_fold.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["case"] for row in rows if row["label"] == "class_1") == [f"case_{n}" for n in range(6)]
+    figures = read_json(planned / "configs" / "metadata.json")["eval_metrics"]
+    assert figures["of"].startswith("6 cases") and figures["dice_class_1"] == pytest.approx(
+        sum(float(row["dice"]) for row in rows if row["label"] == "class_1") / 6, abs=1e-4
+    )
+    configs = [read_json(planned / "configs" / name) for name in ("inference.json", "evaluate.json")]
+    assert configs[0]["keep_largest"] == configs[1]["keep_largest"] and (planned / "report.html").is_file()
+    for fold in (0, 1):
+        shutil.rmtree(planned / f"fold{fold}" / "tensorboard")
+    moved = planned.rename(tmp_path / "moved [1]")
+    ulite("predict", "--bundle", moved, "-i", dataset, "-o", tmp_path / "masks")
+    ulite("predict", "--bundle", f"{tmp_path}/moved*/fold*", "-i", dataset, "-o", tmp_path / "by pattern")
+    report = read_json(tmp_path / "masks" / "predictions.json")
+    assert len(report["ckpt"]) == 2 and report["cases"][0]["status"] == "done"
+    if not configs[0]["keep_largest"]:
+        for path in (tmp_path / "masks").glob("*.nii.gz"):
+            ours, theirs = (nib.load(one) for one in (path, tmp_path / "by pattern" / path.name))
+            assert np.array_equal(np.asarray(ours.dataobj), np.asarray(theirs.dataobj))
+    shutil.rmtree(moved / "fold1" / "docs" / "evaluation")
+    done = ulite("train", dataset, "-o", moved, "--folds", "2", "--hours", "0.01", "--resume")
+    assert "fold 1 of 2" in done.stderr and "fold 0 of 2" not in done.stderr
+    assert "all epochs are trained already" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"hours": 0}, ["--hours must be above 0", "got 0"]),
         ({"overrides": {"epoch": 3}}, ["--epoch: no configuration has this id", "--epochs"]),
-        ({"num_folds": 9}, ["6 cases", "9 folds"]),
+        ({"fold": 0, "num_folds": 9}, ["6 cases", "9 folds"]),
         ({"fold": 5}, ["fold must be", "5 of 3"]),
         ({"resume": True}, ["nothing to go on with", "without --resume"]),
     ],
