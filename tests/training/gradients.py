@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 
 from ulite_monai.networks import ULite
-from ulite_monai.training.distributed import join, leave, wrap
+from ulite_monai.training.distributed import join, wrap
 
 BATCH = 4
 
@@ -26,4 +26,4 @@ def gradients(distributed: bool) -> dict[str, torch.Tensor]:
 if __name__ == "__main__":
     found = gradients(distributed=True)
     torch.save(found, f"{sys.argv[1]}/rank{dist.get_rank()}.pt")
-    leave()
+    dist.destroy_process_group()
