@@ -49,7 +49,7 @@ def write_ensemble(root: Path, folds: Sequence[Path]) -> None:
     about = f"{cases} cases in {len(folds)} folds, each with its cases in `docs/split.json`"
     write_json(
         root / "configs" / "metadata.json",
-        run_metadata(metadata, labels, channels, about, metadata.get("input_ranges", {})),
+        run_metadata(metadata, labels, channels, about, metadata.get("input_ranges", {}), train["label_values"]),
     )
     evaluation = Evaluation(labels, about={"masks": "each case by the fold that hadn't trained on it"})
     evaluation.rows = rows
