@@ -30,8 +30,7 @@ def recipes(page):
 
 
 def shortened(command):
-    if command.startswith("for fold in"):
-        return command.replace("0 1 2 3 4", "0 1").replace("; done", f"{SHORTER} --num_folds 3; done")
+    command = command.replace("--folds 5", "--folds 2")
     command = re.sub(r"--hours [\d.]+", QUICKER, command)
     return command + SHORTER if "run training" in command else command
 
@@ -72,7 +71,7 @@ def follow(clone):
             run(shortened(command), clone)
             followed.add(command)
         for output in OUTPUT.findall(command):
-            assert (clone / output.replace("$fold", "1").rstrip(";")).exists(), command
+            assert (clone / output).exists(), command
 
     (training,) = (command for command in recipes("README.md") if command.startswith("ulite train"))
     run_once(training)
@@ -131,7 +130,7 @@ def test_an_ensemble_of_folds(clone, follow):
         if "my_folds" in command:
             follow(command)
     report = json.loads((clone / "my_fold_masks" / "predictions.json").read_text())
-    assert report["ckpt"] == [f"my_folds/{fold}/models/model.pt" for fold in (0, 1)]
+    assert report["ckpt"] == [f"my_folds/fold{fold}/models/model.pt" for fold in (0, 1)]
     assert {case["status"] for case in report["cases"]} <= {"done", "empty"}
 
 
