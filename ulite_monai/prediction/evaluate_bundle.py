@@ -10,6 +10,7 @@ from monai.bundle import ConfigWorkflow
 
 from ulite_monai.bundles import find_bundle
 from ulite_monai.engines.command_line import require_ids
+from ulite_monai.engines.quiet import silence_noise
 from ulite_monai.engines.running_config import literal
 from ulite_monai.errors import InputError
 
@@ -49,6 +50,7 @@ def evaluate_bundle(
     given: dict[str, Any] = {**paths, **weights, "fold": fold, **(overrides or {})}
     if fold == "all":  # without folds no groups matter, and other data may have other ids
         given = {"group": None} | given
+    silence_noise()
     workflow = ConfigWorkflow(
         config_file=[str(config) for config in configs],
         meta_file=str(root / "configs" / "metadata.json"),
