@@ -52,7 +52,8 @@ def same(one, other):
 
 
 def test_what_a_run_leaves(run):
-    assert {path.name for path in run.iterdir()} == {"configs", "docs", "models", "tensorboard", "LICENSE"}
+    parts = {"configs", "docs", "models", "tensorboard", "LICENSE", "report.html"}
+    assert {path.name for path in run.iterdir()} == parts
     assert any((run / "tensorboard").iterdir())
     configs = {"train.json", "inference.json", "evaluate.json", "multi_gpu_train.json", "metadata.json", "logging.conf"}
     assert {path.name for path in (run / "configs").iterdir()} == configs

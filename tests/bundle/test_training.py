@@ -134,7 +134,7 @@ def test_names_of_the_data_set_and_a_contradiction(bundle, make_dataset, tmp_pat
     assert "doesn't flip left and right" in done.stdout and "Dice left lobe" in done.stdout
     typed = ("--epochs", "1", "--labels", "['anterior','posterior']")
     done = train(bundle, dataset, tmp_path / "other", *typed, check=False)
-    assert done.returncode == 1 and "['left lobe', 'right lobe']" in last_line(done) and "anterior" in last_line(done)
+    assert done.returncode == 1 and "1 left lobe, 2 right lobe" in last_line(done) and "anterior" in last_line(done)
     done = train(bundle, dataset, tmp_path / "other", "--epochs", "1", "--flip_axes", "[0]", check=False)
     assert done.returncode == 1 and "would flip left and right" in last_line(done)
     done = ulite("evaluate", tmp_path / "run", "--dataset", dataset, "-o", tmp_path / "evaluation")

@@ -79,7 +79,7 @@ def test_one_pass_takes_no_more_than_estimated(engine: str, options: dict, shape
         pytest.importorskip("openvino")
     estimate, peak, how = measure(engine, 2**40, options, shape)
     assert how == "one pass"
-    assert estimate / 5 <= peak <= estimate
+    assert estimate / 8 <= peak <= estimate  # what was held before is reused, now more, now less
 
 
 @pytest.mark.slow
