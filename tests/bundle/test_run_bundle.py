@@ -58,7 +58,8 @@ def test_what_a_run_leaves(run):
     configs = {"train.json", "inference.json", "evaluate.json", "multi_gpu_train.json", "metadata.json", "logging.conf"}
     assert {path.name for path in (run / "configs").iterdir()} == configs
     assert {path.name for path in (run / "models").iterdir()} == {"model.pt", "last.ckpt"}
-    assert {path.name for path in (run / "docs").iterdir()} == {"README.md", "split.json", "curve.csv"}
+    docs = {"README.md", "split.json", "curve.csv", "curve.png", "validation.png"}
+    assert {path.name for path in (run / "docs").iterdir()} == docs
     split = read_json(run / "docs" / "split.json")
     assert len(split["training"]) == 5 and len(split["validation"]) == 1
     assert not set(split["training"]) & set(split["validation"])
