@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import sys
 
 import torch
@@ -14,7 +15,7 @@ from ulite_monai.engines.command_line import require_known_ids
 from ulite_monai.engines.quiet import silence_noise
 from ulite_monai.errors import InputError, report_input_errors_in_one_line
 
-__all__ = ["choose_device", "is_true", "prepare_process", "trains_faster_in_half"]
+__all__ = ["choose_device", "cores", "is_true", "prepare_process", "trains_faster_in_half"]
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -36,6 +37,11 @@ def choose_device(name: str = "auto") -> torch.device:
         reason = str(error).splitlines()[0]
         raise InputError(f"device {name!r} can't be used ({reason}); give auto, cpu, cuda, cuda:N or mps.") from None
     return device
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def trains_faster_in_half(device: torch.device | str) -> bool:

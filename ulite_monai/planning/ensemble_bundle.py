@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ulite_monai.planning.json_text import write_json
-from ulite_monai.planning.run_bundle import write_figures
+from ulite_monai.planning.run_bundle import mean_dice, write_figures
 from ulite_monai.planning.run_metadata import run_metadata
 from ulite_monai.planning.train_bundle import EVALUATION
 from ulite_monai.reports.evaluation import Evaluation
@@ -56,8 +56,7 @@ def write_ensemble(root: Path, folds: Sequence[Path]) -> None:
     evaluation.write(root / EVALUATION, root)
     write_metrics(rows, root / "docs" / "out_of_fold.csv")
     summary = summarize(rows, labels)
-    dice = {name: one["dice"]["mean"] for name, one in summary["labels"].items() if one["dice"] is not None}
-    write_figures(root, f"{cases} cases, each segmented by the fold that hadn't trained on it", dice)
+    write_figures(root, f"{cases} cases, each segmented by the fold that hadn't trained on it", mean_dice(summary))
     if keep:
         logger.info("kept alone: the largest component of %s.", ", ".join(labels[value - 1] for value in keep))
     logger.info("report: %s", write_report(root, root / EVALUATION))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +15,7 @@ from scipy import ndimage
 from ulite_monai.datasets.cases import first_image
 from ulite_monai.datasets.labelled_set import LabelledSet
 from ulite_monai.engines.memory import free_memory
+from ulite_monai.engines.process import cores
 from ulite_monai.errors import InputError
 from ulite_monai.io.affine import spacing_of
 from ulite_monai.io.dicom.series import DicomSeries
@@ -98,12 +98,11 @@ def _channels(item: Mapping[str, Any]) -> Sequence[Any]:
 
 def _threads(items: Sequence[Mapping[str, Any]], images: bool) -> int:
     """As many as there are cores, but no more than the memory holds volumes of the largest size."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if images:
-        return min(cores, MOST_THREADS)
+        return min(cores(), MOST_THREADS)
     largest = max(_voxels(first_image(item)) for item in items)
     held = MEMORY_SHARE * free_memory(torch.device("cpu")) / (BYTES_A_VOXEL * largest * len(_channels(items[0])))
-    return max(1, min(cores, MOST_THREADS, int(held)))
+    return max(1, min(cores(), MOST_THREADS, int(held)))
 
 
 def _voxels(path: str) -> int:

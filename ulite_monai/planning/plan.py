@@ -8,7 +8,6 @@ and machine give the same plan.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ulite_monai.datasets.labelled import flips_beside_sides
-from ulite_monai.engines.process import trains_faster_in_half
+from ulite_monai.engines.process import cores, trains_faster_in_half
 from ulite_monai.planning.plan_network import COARSEST, Grid, network_of, patch_of, shown
 
 __all__ = ["Choice", "Data", "Machine", "Plan", "make_plan"]
@@ -98,8 +97,7 @@ class Machine:
     @classmethod
     def present(cls, hours: float = 1.0) -> Machine:
         """This machine."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return cls(cores, trains_faster_in_half("cpu"), hours)
+        return cls(cores(), trains_faster_in_half("cpu"), hours)
 
     def cells(self, axes: int) -> float:
         """Of the finest grid of a network of 2 or 3 axes, trained in the time."""

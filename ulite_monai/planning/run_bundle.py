@@ -25,7 +25,7 @@ from ulite_monai.reports.html import write_report
 from ulite_monai.training.checkpoints import LAST, CheckpointHandler
 from ulite_monai.training.distributed import is_first
 
-__all__ = ["RunBundle", "write_figures"]
+__all__ = ["RunBundle", "mean_dice", "write_figures"]
 
 logger = logging.getLogger(__name__)
 
@@ -199,6 +199,11 @@ class RunBundle:
                 f"{self.folder / 'models' / LAST}: was trained on {_count(former_split)} cases, this is another split "
                 f"({_count(split)}); give the run's own data, --fold, --num_folds and --seed."
             )
+
+
+def mean_dice(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The mean Dice of each class that has one, of a summary as `reports.metrics.summarize` has it."""
+    return {name: one["dice"]["mean"] for name, one in summary["labels"].items() if one["dice"] is not None}
 
 
 def write_figures(folder: Path, of: str = "", dice: Mapping[str, float] | None = None) -> None:

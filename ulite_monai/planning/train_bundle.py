@@ -14,7 +14,7 @@ from monai.bundle import ConfigWorkflow
 from ulite_monai.engines.command_line import require_ids
 from ulite_monai.engines.running_config import literal
 from ulite_monai.errors import input_error
-from ulite_monai.planning.run_bundle import write_figures
+from ulite_monai.planning.run_bundle import mean_dice, write_figures
 from ulite_monai.planning.run_configs import TIMED, load_configs
 from ulite_monai.prediction.evaluate_bundle import evaluate_bundle
 from ulite_monai.reports.html import write_report
@@ -111,8 +111,7 @@ def _evaluate(root: Path, dataset: str | Path, overrides: Mapping[str, Any]) -> 
     fold = json.loads((root / "configs" / "train.json").read_text(encoding="utf-8"))["fold"]
     evaluate_bundle(root, dataset, root / EVALUATION, fold=fold, overrides=overrides)
     summary = json.loads((root / EVALUATION / "summary.json").read_text(encoding="utf-8"))
-    dice = {name: one["dice"]["mean"] for name, one in summary["labels"].items() if one["dice"] is not None}
     number = overrides["val_cases"]
     of = f"the {len(cases)} validation cases" if number is None else f"{number} of the {len(cases)} validation cases"
-    write_figures(root, f"{of}, which chose the weights", dice)
+    write_figures(root, f"{of}, which chose the weights", mean_dice(summary))
     logger.info("report: %s", write_report(root, root / EVALUATION))
