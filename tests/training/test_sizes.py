@@ -3,10 +3,11 @@
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from monai.bundle import ConfigParser
 
 from tests.conftest import read_json, write_volume
-from ulite_monai.training import cache_rate, foreground_share
+from ulite_monai.training import cache_rate, caches_in_half, foreground_share
 from ulite_monai.training.sizes import typical_voxels
 
 
@@ -49,12 +50,31 @@ def test_only_large_volumes_are_cut_around_labels(large):
 
 
 def test_as_many_cases_are_cached_as_half_of_the_memory_holds(large, monkeypatch):
-    needed = 4 * 2 * (2 * 60**3) * 6
-    monkeypatch.setattr("ulite_monai.training.sizes.free_memory", lambda device: 2 * needed)
-    assert cache_rate(items(large), (1, 1, 1), 1) == 1
-    monkeypatch.setattr("ulite_monai.training.sizes.free_memory", lambda device: needed)
-    assert cache_rate(items(large), (1, 1, 1), 1) == 0.5
-    assert cache_rate(items(large), (1, 1, 1), 3) == 0.25
+    def with_memory(cases, channels, half):
+        """Half of it holds so many of the six cases, as 32-bit or 16-bit floats, with a byte a voxel of the label."""
+        needed = (channels * (2 if half else 4) + 1) * (2 * 60**3) * cases
+        monkeypatch.setattr("ulite_monai.training.sizes.free_memory", lambda device: 2 * needed)
+
+    for channels in (1, 3):
+        with_memory(6, channels, half=False)
+        assert not caches_in_half(items(large), (1, 1, 1), channels)
+        assert cache_rate(items(large), (1, 1, 1), channels) == 1
+        with_memory(6, channels, half=True)
+        assert caches_in_half(items(large), (1, 1, 1), channels)
+        assert cache_rate(items(large), (1, 1, 1), channels, half=True) == 1
+        with_memory(3, channels, half=True)
+        assert cache_rate(items(large), (1, 1, 1), channels, half=True) == 0.5
+
+
+def test_what_is_cached_in_16_bit_makes_the_same_patches(bundle, large):
+    whole, half = ([*patches(bundle, large, cache_half=half)] for half in (False, True))
+    for (one, _), (other, _) in zip(whole, half, strict=True):
+        assert one["image"].dtype == other["image"].dtype == torch.float32
+        assert torch.equal(one["label"], other["label"])
+        torch.testing.assert_close(one["image"], other["image"], rtol=0.05, atol=0.05)
+    kept = [pairs[0][1]._cache[0] for pairs in (whole, half)]
+    assert [case["image"].dtype for case in kept] == [torch.float32, torch.float16]
+    assert {case["label"].dtype for case in kept} == {torch.uint8}
 
 
 def patches(bundle, folder, **ids):

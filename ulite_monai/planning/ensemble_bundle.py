@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ulite_monai.planning.json_text import write_json
+from ulite_monai.planning.largest import choose_largest, write_choice
 from ulite_monai.planning.run_bundle import mean_dice, write_figures
 from ulite_monai.planning.run_metadata import run_metadata
 from ulite_monai.planning.train_bundle import EVALUATION
@@ -18,7 +19,7 @@ from ulite_monai.reports.html import write_report
 from ulite_monai.reports.metrics import LabelMetrics, summarize
 from ulite_monai.reports.metrics_csv import read_metrics, write_metrics
 
-__all__ = ["choose_largest", "write_ensemble"]
+__all__ = ["write_ensemble"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +42,7 @@ def write_ensemble(root: Path, folds: Sequence[Path]) -> None:
     labels = _json(folds[0], "inference.json")["labels"]
     rows, keep = choose_largest(_pooled(folds, "metrics.csv"), _pooled(folds, "largest.csv"), labels)
     ckpt = f"$[@bundle_root + '/%s/models/model.pt' % fold for fold in {[fold.name for fold in folds]}]"
-    for name in ("inference.json", "evaluate.json"):
-        write_json(root / "configs" / name, _json(folds[0], name) | {"ckpt": ckpt, "keep_largest": keep})
+    write_choice(root, folds[0], keep, ckpt=ckpt)
     write_json(root / "configs" / "train.json", train)
     cases = len({row.case_id for row in rows})
     channels = int(train["in_channels"])
@@ -51,9 +51,9 @@ def write_ensemble(root: Path, folds: Sequence[Path]) -> None:
         root / "configs" / "metadata.json",
         run_metadata(metadata, labels, channels, about, metadata.get("input_ranges", {}), train["label_values"]),
     )
-    evaluation = Evaluation(labels, about={"masks": "each case by the fold that hadn't trained on it"})
-    evaluation.rows = rows
-    evaluation.write(root / EVALUATION, root)
+    Evaluation(labels, about={"masks": "each case by the fold that hadn't trained on it"}, rows=rows).write(
+        root / EVALUATION, root
+    )
     write_metrics(rows, root / "docs" / "out_of_fold.csv")
     summary = summarize(rows, labels)
     write_figures(root, f"{cases} cases, each segmented by the fold that hadn't trained on it", mean_dice(summary))
@@ -61,26 +61,6 @@ def write_ensemble(root: Path, folds: Sequence[Path]) -> None:
         logger.info("kept alone: the largest component of %s.", ", ".join(labels[value - 1] for value in keep))
     logger.info("report: %s", write_report(root, root / EVALUATION))
     logger.info("use it: ulite predict --bundle %s -i YOUR_VOLUMES -o MASKS", shlex.quote(str(root)))
-
-
-def choose_largest(
-    plain: Sequence[LabelMetrics], largest: Sequence[LabelMetrics], labels: Sequence[str]
-) -> tuple[list[LabelMetrics], list[int]]:
-    """The rows of each class as it is better, and the values of the classes whose largest component alone is.
-
-    Args:
-        plain: metrics of the masks as they are.
-        largest: of the masks with each class's largest component alone, the same cases in the same order.
-        labels: names of the classes, in the order of the label values 1, 2, ...
-    """
-    before, after = (summarize(rows, labels)["labels"] for rows in (plain, largest))
-    keep = [
-        value
-        for value, name in enumerate(labels, start=1)
-        if before[name]["dice"] is not None and after[name]["dice"]["mean"] > before[name]["dice"]["mean"]
-    ]
-    kept = {labels[value - 1] for value in keep}
-    return [new if old.label in kept else old for old, new in zip(plain, largest, strict=True)], keep
 
 
 def _pooled(folds: Sequence[Path], name: str) -> list[LabelMetrics]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping
@@ -11,9 +10,11 @@ from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
+from ulite_monai.datasets.json_file import read_json
 from ulite_monai.engines.command_line import require_ids
 from ulite_monai.engines.running_config import literal
 from ulite_monai.errors import input_error
+from ulite_monai.planning.largest import keep_largest
 from ulite_monai.planning.run_bundle import mean_dice, write_figures
 from ulite_monai.planning.run_configs import TIMED, load_configs
 from ulite_monai.prediction.evaluate_bundle import evaluate_bundle
@@ -39,7 +40,7 @@ def train_bundle(
     init_weights: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     started: float | None = None,
-    largest: bool = False,
+    in_ensemble: bool = False,
 ) -> None:
     """Train by a planned bundle, and evaluate on the cases that validate.
 
@@ -58,7 +59,7 @@ def train_bundle(
         init_weights: a checkpoint to start from.
         overrides: values of ids of `train.json`.
         started: `time.monotonic()` when the time began; None for now.
-        largest: whether to measure also what each class's largest component alone would come to.
+        in_ensemble: whether it is one of several whose ensemble will choose if largest components alone are kept.
 
     Raises:
         InputError: When the data set, the bundle or a value can't be used; it may be the cause of another error.
@@ -80,7 +81,7 @@ def train_bundle(
         given |= {name: f"$@budget.{name}" for name in TIMED if name not in given}
         given |= {"budget#hours": hours or most, "budget#started": started}
         given |= {"budget#evaluates": True, "patience": given.get("patience", 0 if hours else None)}
-    _evaluate(root, dataset, {"val_cases": _run(config, given), "largest": largest})
+    _evaluate(root, dataset, _run(config, given), in_ensemble)
 
 
 def _run(config: Path, given: Mapping[str, Any]) -> int | None:
@@ -103,15 +104,16 @@ def _run(config: Path, given: Mapping[str, Any]) -> int | None:
     return workflow.parser.get_parsed_content("budget").evaluated if timed else None
 
 
-def _evaluate(root: Path, dataset: str | Path, overrides: Mapping[str, Any]) -> None:
+def _evaluate(root: Path, dataset: str | Path, number: int | None, in_ensemble: bool) -> None:
     """The figures of the cases that validate, measured as `ulite evaluate` measures, and the report."""
-    cases = json.loads((root / "docs" / "split.json").read_text(encoding="utf-8"))["validation"]
+    cases = read_json(root / "docs" / "split.json")["validation"]
     if not cases:
         return
-    fold = json.loads((root / "configs" / "train.json").read_text(encoding="utf-8"))["fold"]
-    evaluate_bundle(root, dataset, root / EVALUATION, fold=fold, overrides=overrides)
-    summary = json.loads((root / EVALUATION / "summary.json").read_text(encoding="utf-8"))
-    number = overrides["val_cases"]
+    train, folder = read_json(root / "configs" / "train.json"), root / EVALUATION
+    evaluate_bundle(root, dataset, folder, fold=train["fold"], overrides={"val_cases": number, "largest": True})
     of = f"the {len(cases)} validation cases" if number is None else f"{number} of the {len(cases)} validation cases"
-    write_figures(root, f"{of}, which chose the weights", mean_dice(summary))
-    logger.info("report: %s", write_report(root, root / EVALUATION))
+    chosen = "which chose the weights"
+    if not in_ensemble and keep_largest(root, folder, train["labels"]):
+        chosen += " and that largest components alone are kept"
+    write_figures(root, f"{of}, {chosen}", mean_dice(read_json(folder / "summary.json")))
+    logger.info("report: %s", write_report(root, folder))

@@ -63,7 +63,7 @@ def train_dataset(
             for line in plan_bundle(dataset, root, dims, group, given, hours or DEFAULT_HOURS).lines():
                 logger.info("%s", line)
             given = {}
-        options: dict[str, Any] = {"init_weights": init_weights, "overrides": given}
+        options: dict[str, Any] = {"init_weights": init_weights, "overrides": given, "in_ensemble": bool(folds)}
         if folds:
             _train_folds(dataset, root, folds, hours, started, options)
         else:
@@ -86,9 +86,7 @@ def _train_folds(
         left = None if hours is None else hours - (time.monotonic() - started) / 3600
         share = None if left is None or goes_on else max(left / (len(folds) - number), 0.1 * (hours or 0) / len(folds))
         logger.info("fold %d of %d: %s", number, len(folds), folder)
-        train_bundle(
-            dataset, folder, root, share, number, len(folds), goes_on, largest=True, started=time.monotonic(), **options
-        )
+        train_bundle(dataset, folder, root, share, number, len(folds), goes_on, started=time.monotonic(), **options)
     write_ensemble(root, folds)
 
 

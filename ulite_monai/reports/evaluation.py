@@ -31,15 +31,22 @@ class Evaluation:
         labels: names of the classes, in the order of the label values 1, 2, ...
         pictures: how many of the worst cases are drawn.
         about: what is evaluated, in plain values for the summary.
+        rows: of cases that were measured before.
     """
 
-    def __init__(self, labels: Sequence[str], pictures: int = 0, about: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        labels: Sequence[str],
+        pictures: int = 0,
+        about: Mapping[str, Any] | None = None,
+        rows: Sequence[LabelMetrics] = (),
+    ) -> None:
         self.labels = labels
         self.about = dict(about or {})
-        self.rows: list[LabelMetrics] = []
+        self.rows = list(rows)
         self.refused: dict[str, str] = {}
         self.worst = WorstCases(pictures)
-        self.digests = {"masks": hashlib.sha256(), "references": hashlib.sha256()}
+        self.digests = {} if rows else {"masks": hashlib.sha256(), "references": hashlib.sha256()}
 
     def add(
         self,

@@ -73,10 +73,14 @@ class WorstCases:
     def draw(self, folder: Path, labels: Sequence[str]) -> None:
         """Write `worst_1_<case id>.png`, `worst_2_...`, the worst first, and their slices in `worst_cases.json`.
 
+        None where none were to be kept: pictures of an earlier evaluation stay.
+
         Args:
             folder: made if needed.
             labels: names of the classes, in the order of the label values 1, 2, ...
         """
+        if not self.count:
+            return
         stacks: list[dict[str, Any]] = []
         for rank, case in enumerate(self.cases, start=1):
             image = _read(case.image, case.mask)

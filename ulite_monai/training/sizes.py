@@ -15,7 +15,7 @@ from ulite_monai.engines.memory import free_memory
 from ulite_monai.io.affine import voxel_volume
 from ulite_monai.io.references import read_grid
 
-__all__ = ["cache_rate", "foreground_share", "typical_voxels"]
+__all__ = ["cache_rate", "caches_in_half", "foreground_share", "typical_voxels"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,16 +47,29 @@ def foreground_share(items: Sequence[Mapping[str, Any]], spacing: Sequence[float
     return FOREGROUND_SHARE if typical_voxels(items, spacing) >= LARGE * math.prod(patch_size) else 0.0
 
 
-def cache_rate(items: Sequence[Mapping[str, Any]], spacing: Sequence[float], channels: int) -> float:
+def caches_in_half(items: Sequence[Mapping[str, Any]], spacing: Sequence[float], channels: int) -> bool:
+    """Whether images are cached as 16-bit floats, because half of the free memory doesn't hold them as 32-bit ones.
+
+    Args:
+        items: data list of all that is cached.
+        spacing: mm along each axis.
+        channels: of an image.
+    """
+    return _needed(items, spacing, channels, half=False) > MEMORY_SHARE * free_memory(torch.device("cpu"))
+
+
+def cache_rate(
+    items: Sequence[Mapping[str, Any]], spacing: Sequence[float], channels: int, half: bool = False
+) -> float:
     """The share of cases that half of the free memory holds, in hundredths, at most 1.
 
     Args:
         items: data list of all that is cached.
         spacing: mm along each axis.
-        channels: of an image; a label counts as one more, all are float32.
+        channels: of an image.
+        half: whether images are cached as 16-bit floats.
     """
-    needed = 4 * (channels + 1) * typical_voxels(items, spacing) * len(items)
-    free = free_memory(torch.device("cpu"))
+    needed, free = _needed(items, spacing, channels, half), free_memory(torch.device("cpu"))
     rate = 1.0 if needed <= MEMORY_SHARE * free else math.floor(100 * MEMORY_SHARE * free / needed) / 100
     if rate < 1:
         logger.info(
@@ -65,6 +78,11 @@ def cache_rate(items: Sequence[Mapping[str, Any]], spacing: Sequence[float], cha
             *(len(items), needed / 1e9, free / 1e9, 100 * rate),
         )
     return rate
+
+
+def _needed(items: Sequence[Mapping[str, Any]], spacing: Sequence[float], channels: int, half: bool) -> float:
+    """Bytes of all images and their labels, a byte a voxel."""
+    return (channels * (2 if half else 4) + 1) * typical_voxels(items, spacing) * len(items)
 
 
 def _cubic_mm(path: str) -> float:

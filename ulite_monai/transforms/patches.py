@@ -97,7 +97,7 @@ class RandPatchd(Randomizable, MapTransform):
         self.starts_key = starts_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Replaces the entries by tensors of the patch's size and the margin's, on one place."""
+        """Replaces the entries by float32 tensors of the patch's size and the margin's, on one place."""
         cut = dict(data)
         starts = cut.pop(self.starts_key, [])
         shape = np.asarray(cut[self.first_key(cut)].shape[1:])
@@ -107,7 +107,7 @@ class RandPatchd(Randomizable, MapTransform):
         outside = zip(np.maximum(0, -start), np.maximum(0, end - shape), strict=True)
         pad = Pad(to_pad=[(0, 0), *((int(b), int(a)) for b, a in outside)])  # type: ignore[arg-type]
         for key in self.key_iterator(cut):
-            cut[key] = pad(crop(cut[key]))
+            cut[key] = pad(crop(cut[key])).float()
         return cut
 
     def _start(self, shape: np.ndarray, starts: Sequence[np.ndarray]) -> np.ndarray:
