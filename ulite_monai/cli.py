@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,6 +92,9 @@ def predict(
     ] = False,
     resample_tilt: Annotated[bool, typer.Option("--resample-tilt", help="Resample tilted DICOM series.")] = False,
     jobs: Annotated[int, typer.Option(help="Cases that are read and written at the same time.")] = 2,
+    part: Annotated[
+        str | None, typer.Option(help="K/N, the K-th of N parts of the cases, or slurm: the task of a job array.")
+    ] = None,
     set: Annotated[list[str] | None, typer.Option("--set", help="id=value of inference.json, repeatable.")] = None,
 ) -> None:
     """Segment volumes or images; masks lie exactly on the inputs."""
@@ -104,7 +108,7 @@ def predict(
     from ulite_monai.engines.lean_import import UNNEEDED_TO_PREDICT, left_out
 
     with left_out(UNNEEDED_TO_PREDICT if bundle in BUNDLES else ()):  # what another bundle needs isn't known
-        from ulite_monai.prediction import PredictOptions, Segmenter, predict_cases
+        from ulite_monai.prediction import Part, PredictOptions, Segmenter, predict_cases
     keep_freed_memory()
     console = Console()
     typed = {"engine": engine, "precision": precision, "threads": threads}
@@ -122,6 +126,7 @@ def predict(
         overwrite=overwrite,
         resample_tilt=resample_tilt,
         jobs=jobs,
+        part=None if part is None else Part.of_text(part, os.environ),
     )
     try:
         with Progress(console=console, transient=True) as progress:
@@ -180,7 +185,7 @@ def _summary(results: list[Any], labels: list[str], width: int) -> Any:
         if not fits and volumes:
             volumes = [f"{sum(v.voxels > 0 for v in result.volumes)} of {len(labels)}"]
         table.add_row(escape(result.id), result.status, *(volumes or [""] * len(columns)), f"{result.seconds:.1f}")
-    if fits:
+    if fits or not results:
         return table
     if len(results) > 1:
         return Group(table, "--statistics writes the volume of each class to volumes.csv.")
@@ -188,6 +193,31 @@ def _summary(results: list[Any], labels: list[str], width: int) -> Any:
     for volume in results[0].volumes:
         classes.add_row(escape(volume.label), "" if volume.volume_ml is None else f"{volume.volume_ml:.3f}")
     return Group(classes, table)
+
+
+@app.command()
+def merge(
+    output: Annotated[Path, typer.Argument(help="The folder that the parts of ulite predict --part wrote to.")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a record that this program didn't write, or that was changed.")
+    ] = False,
+) -> None:
+    """Make one record of a cohort that was segmented in parts; exit code 1 when something is missing or failed."""
+    from ulite_monai.prediction.merge_parts import merge_parts
+
+    merged = merge_parts(output, overwrite)
+    bad = [result for result in merged.results if result.status in ("failed", "refused")]
+    for result in bad:
+        typer.echo(f"{result.id}: {result.status}: {result.message}")
+    for sentence in merged.missing:
+        typer.echo(f"missing: {sentence}", err=True)
+    counts = Counter(result.status for result in merged.results)
+    told = ", ".join(f"{number} {status}" for status, number in counts.items())
+    typer.echo(f"{len(merged.results)} cases: {told}; see {output / 'predictions.json'} and volumes.csv.")
+    if merged.missing:
+        typer.echo("Run what is missing again with --resume, and merge again.", err=True)
+    if bad or merged.missing:
+        raise SystemExit(1)
 
 
 @app.command()

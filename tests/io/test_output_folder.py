@@ -11,10 +11,11 @@ from tests.conftest import write_volume
 from ulite_monai.errors import InputError
 from ulite_monai.io import output_folder
 from ulite_monai.io.atomic import OutputLost, atomic_path
-from ulite_monai.io.output_folder import JOURNAL, RECORD, OutputFolder, require_apart, written_below
+from ulite_monai.io.output_folder import RECORD, OutputFolder, require_apart, written_below
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.write_nifti import write_label_map
 
+JOURNAL = ".predictions.jsonl"
 SOMEBODY_ELSES = "is there already and wasn't written by this program, or was changed since; .* --overwrite"
 MASK = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
 

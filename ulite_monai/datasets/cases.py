@@ -15,7 +15,7 @@ from ulite_monai.datasets.json_file import read_json
 from ulite_monai.errors import InputError
 from ulite_monai.io.files_below import files_below, is_file_or_broken_link
 from ulite_monai.io.images import IMAGE_SUFFIXES, is_image_file
-from ulite_monai.io.output_folder import JOURNAL, RECORD, written_below
+from ulite_monai.io.output_folder import is_record, written_below
 
 if TYPE_CHECKING:
     from ulite_monai.io.dicom.series import DicomSeries
@@ -220,7 +220,7 @@ def _from_files(
 def _inputs_below(root: Path) -> list[Path]:
     """The files of a folder without those that this program wrote."""
     below = list(files_below(root))
-    written = written_below({root, *(file.parent for file in below if file.name in (RECORD, JOURNAL))})
+    written = written_below({root, *(file.parent for file in below if is_record(file))})
     return [file for file in below if os.path.realpath(file) not in written] if written else below
 
 

@@ -5,45 +5,82 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import all_or_none, atomic_path, cant_be_written, give_names, remove_leftovers
 
-__all__ = ["JOURNAL", "RECORD", "SOFTWARE", "OutputFolder", "require_apart", "written_below"]
+__all__ = [
+    "RECORD",
+    "SOFTWARE",
+    "OutputFolder",
+    "Record",
+    "is_record",
+    "read_records",
+    "require_apart",
+    "written_below",
+]
 
 RECORD = "predictions.json"
-JOURNAL = ".predictions.jsonl"  # beside the record of a run that goes on: what it wrote since
 SOFTWARE = "ulite-monai"
+# A run's record, or one of a part; beside it while the run goes on a journal of what it wrote since.
+RECORDS = re.compile(r"predictions(\.part-\d+-of-\d+)?\.json|\.predictions(\.part-\d+-of-\d+)?\.jsonl")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run says that it wrote to a folder.
+
+    Attributes:
+        path: the file.
+        content: what it says beside `files`; empty where there is a journal alone.
+        files: the states of each file that was written, the newest last; a killed run leaves two.
+        is_genuine: whether the file is as this program wrote it.
+    """
+
+    path: Path
+    content: Mapping[str, Any]
+    files: Mapping[str, list[Any]]
+    is_genuine: bool
+
+    def is_intact(self, path: str | Path) -> bool:
+        """Whether `path` is still as this run last wrote it."""
+        state = _state(Path(path))
+        return state is not None and self.files.get(_name_in(self.path.parent, path), [None])[-1] == state
 
 
 class OutputFolder:
     """The outputs of one run, in one folder.
 
     The record, `predictions.json`, holds under `files` the size and SHA-256 of every file that was written. A file is
-    this program's own if it is still what the record says; all others belong to somebody else.
+    this program's own if it is still what a record in the folder says; all others belong to somebody else.
 
     Args:
         folder: made when the first file is written.
         overwrite: replace what belongs to somebody else, too.
+        part: of a run that is one of several into the folder, `part-2-of-4`, which has a record of its own, and of
+            the others looks at `predictions.json` alone.
 
     Attributes:
-        former: the record that was there, without `files`; empty where there was none.
+        record: where this run's record lies.
+        formers: the records that were there, this run's own the last.
     """
 
-    def __init__(self, folder: str | Path, overwrite: bool = False) -> None:
+    def __init__(self, folder: str | Path, overwrite: bool = False, part: str = "") -> None:
         self.folder = Path(folder)
         self.overwrite = overwrite
-        record = _read_record(self.folder)
-        self._record_is_ours = record is not None and record.get("digest") == _digest_of(record)
-        self.former = {} if record is None else {k: v for k, v in record.items() if k not in ("files", "digest")}
-        self._files: dict[str, list[Any]] = {}  # the last entry is the newest; a killed run leaves two
-        for name, written in _entries(self.folder):
-            self._files.setdefault(name, []).append(written)
+        self.record = self.folder / (f"predictions.{part}.json" if part else RECORD)
+        formers = [record for record in read_records(self.folder, part) if record.path != self.record]
+        own = _read_record(self.record)
+        self.formers = formers if own is None else [*formers, own]
+        self._record_is_ours = own is not None and own.is_genuine
+        self._files = {name: list(states) for name, states in own.files.items()} if own else {}
         self._turn = threading.Lock()
         self._closed = False
         remove_leftovers(self.folder)
@@ -67,8 +104,16 @@ class OutputFolder:
 
     def is_intact(self, path: str | Path) -> bool:
         """Whether `path` is still as it was last written."""
-        versions, state = self._files.get(self._name(path)) or [None], _state(Path(path))
-        return state is not None and versions[-1] == state
+        state = _state(Path(path))
+        return state is not None and self._files.get(self._name(path), [None])[-1] == state
+
+    def adopt(self, path: str | Path, record: Record) -> bool:
+        """Whether `path` is still as a former run last wrote it; this run's record lists it then, too."""
+        if not record.is_intact(path):
+            return False
+        name = self._name(path)
+        self._files.setdefault(name, []).append(record.files[name][-1])
+        return True
 
     @contextmanager
     def writing(self, paths: Collection[Path]) -> Iterator[None]:
@@ -82,7 +127,7 @@ class OutputFolder:
             yield
 
     def write_record(self, content: Mapping[str, Any], last: bool = True) -> None:
-        """Write `predictions.json`.
+        """Write this run's record.
 
         Args:
             content: what it says beside `files`.
@@ -91,17 +136,17 @@ class OutputFolder:
         Raises:
             InputError: When it belongs to somebody else, or the system refuses to write.
         """
-        self.require_free([self.folder / RECORD])
+        self.require_free([self.record])
         with self._turn:
             files = {name: versions[-1] for name, versions in self._files.items()}
             record = {"written_by": SOFTWARE, **content, "files": dict(sorted(files.items()))}
             record = json.loads(json.dumps(record))
             record["digest"] = _digest_of(record)
-            with atomic_path(self.folder / RECORD) as path:
+            with atomic_path(self.record) as path:
                 path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
             self._record_is_ours = True
             if last:
-                (self.folder / JOURNAL).unlink(missing_ok=True)
+                _journal_of(self.record).unlink(missing_ok=True)
 
     def close(self) -> None:
         """From now on nothing gets its name here, whatever another thread is writing."""
@@ -115,7 +160,7 @@ class OutputFolder:
         with self._turn:
             self._require_open()
             self.require_free([path for _, path in renames])  # once more: the network took its time
-            _append(self.folder / JOURNAL, written)  # first, so that a run killed now knows them the next time
+            _append(_journal_of(self.record), written)  # first, so that a run killed now knows them the next time
             give_names(renames)
             for name, state in written:
                 self._files.setdefault(name, []).append(state)
@@ -125,11 +170,14 @@ class OutputFolder:
             raise InputError(f"{self.folder}: nothing is written there any more, the run was stopped.")
 
     def _is_ours(self, path: Path) -> bool:
-        name = self._name(path)
-        return self._record_is_ours if name == RECORD else _state(path) in self._files.get(name, [])
+        if self._name(path) == self.record.name:
+            return self._record_is_ours
+        name, state = self._name(path), _state(path)
+        known = (self._files, *(record.files for record in self.formers))
+        return any(state in files.get(name, []) for files in known)
 
     def _name(self, path: str | Path) -> str:
-        return Path(os.path.relpath(path, self.folder)).as_posix()
+        return _name_in(self.folder, path)
 
 
 def require_apart(paths_of: Mapping[str, Collection[Path]], inputs: Iterable[str | Path] = ()) -> None:
@@ -154,28 +202,76 @@ def require_apart(paths_of: Mapping[str, Collection[Path]], inputs: Iterable[str
                 raise InputError(f"{other} and {owner} would both write {path}; rename one of them.")
 
 
+def is_record(path: Path) -> bool:
+    """Whether it is named as a record or a journal is."""
+    return RECORDS.fullmatch(path.name) is not None
+
+
 def written_below(folders: Collection[Path]) -> set[str]:
     """The real paths of all that this program wrote to `folders`, by their records."""
-    return {os.path.realpath(folder / name) for folder in folders for name, _ in _entries(folder)}
+    return {
+        os.path.realpath(folder / name)
+        for folder in folders
+        for record in read_records(folder)
+        for name in record.files
+    }
 
 
-def _read_record(folder: Path) -> dict[str, Any] | None:
-    """The record in a folder, whoever has edited it since; None where there is none."""
+def read_records(folder: Path, part: str = "") -> list[Record]:
+    """The records in a folder, whoever has edited them since: that of a whole run and those of parts, or of one part.
+
+    Args:
+        folder: need not exist.
+        part: the one part whose record is wanted beside `predictions.json`; "" for all.
+    """
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        names = [path for path in folder.iterdir() if is_record(path)]
+    except OSError:
+        return []
+    paths = {path.with_name(f"{path.stem.removeprefix('.')}.json") for path in names}
+    if part:
+        paths &= {folder / RECORD, folder / f"predictions.{part}.json"}
+    return [record for path in sorted(paths) if (record := _read_record(path)) is not None]
+
+
+def _read_record(path: Path) -> Record | None:
+    """A record with its journal; None where both are missing or somebody else's."""
+    content = _read_object(path)
+    if not isinstance(content.get("files"), dict) or content.get("written_by") != SOFTWARE:
+        content = {}
+    entries = [*content.get("files", {}).items(), *_journal_entries(_journal_of(path))]
+    if not content and not entries:
         return None
-    is_record = isinstance(record, dict) and record.get("written_by") == SOFTWARE
-    return record if is_record and isinstance(record.get("files"), dict) else None
+    files: dict[str, list[Any]] = {}
+    for name, state in entries:
+        files.setdefault(name, []).append(state)
+    is_genuine = bool(content) and content.get("digest") == _digest_of(content)
+    rest = {name: value for name, value in content.items() if name not in ("files", "digest")}
+    return Record(path, rest, files, is_genuine)
 
 
-def _entries(folder: Path) -> Iterator[tuple[str, Any]]:
-    """Name and state of all that the record and the journal of a folder list, in the order of writing."""
-    yield from (_read_record(folder) or {}).get("files", {}).items()
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _journal_of(record: Path) -> Path:
+    return record.with_name(f".{record.stem}.jsonl")
+
+
+def _journal_entries(journal: Path) -> Iterator[tuple[str, Any]]:
+    """Name and state of what a run wrote since its record, in the order of writing."""
     with suppress(OSError):
-        for line in (folder / JOURNAL).read_text(encoding="utf-8").splitlines():
+        for line in journal.read_text(encoding="utf-8").splitlines():
             with suppress(ValueError):  # the last line of a killed run may be cut
                 yield from json.loads(line).items()
+
+
+def _name_in(folder: Path, path: str | Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()
 
 
 def _append(journal: Path, written: Sequence[tuple[str, Any]]) -> None:

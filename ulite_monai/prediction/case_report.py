@@ -14,15 +14,28 @@ from typing import Any
 from ulite_monai.datasets.cases import Case
 from ulite_monai.engines.versions import versions
 from ulite_monai.errors import InputError
-from ulite_monai.io.output_folder import OutputFolder
+from ulite_monai.io.output_folder import OutputFolder, Record
 from ulite_monai.prediction.options import CaseResult
+from ulite_monai.prediction.part import Part
 from ulite_monai.prediction.segmenter import Segmenter
-from ulite_monai.reports.volumes import LabelVolume
+from ulite_monai.reports.volumes import LabelVolume, write_volumes_csv
 
-__all__ = ["CaseReport", "former_results", "input_state", "source_of"]
+__all__ = [
+    "VOLUMES",
+    "CaseReport",
+    "are_intact",
+    "former_results",
+    "input_state",
+    "made_by",
+    "results_in",
+    "source_of",
+    "write_statistics",
+]
 
 logger = logging.getLogger(__name__)
 
+VOLUMES = "volumes.csv"
+DECIDING = ("weights", "overrides", "tta", "settings")  # what of a record decides on the masks
 SAME_MASKS = ("engine", "threads", "max_memory")  # what a resumed run may choose otherwise
 REPORT_SHARE = 0.05  # of a run's time at most, for writing its report
 
@@ -34,9 +47,16 @@ class CaseReport:
         outputs: where.
         segmenter: what made the masks.
         former: what is still true of the cases that this run hasn't done, or not yet.
+        part: what the record of one part of a cohort says of it; see `Part.plan`.
     """
 
-    def __init__(self, outputs: OutputFolder, segmenter: Segmenter, former: Mapping[str, CaseResult]) -> None:
+    def __init__(
+        self,
+        outputs: OutputFolder,
+        segmenter: Segmenter,
+        former: Mapping[str, CaseResult],
+        part: Mapping[str, Any] | None = None,
+    ) -> None:
         self.outputs = outputs
         self.former = former
         name, version = segmenter.algorithm
@@ -50,6 +70,7 @@ class CaseReport:
             "device": str(segmenter.device),
             "versions": versions(),
             "intended_use": "Research only. The output is not for diagnosis or treatment.",
+            **({"part": part} if part else {}),
         }
         self.next_time = 0.0
 
@@ -72,34 +93,61 @@ class CaseReport:
         self.next_time = ended + (ended - started) / REPORT_SHARE
 
 
-def former_results(outputs: OutputFolder, segmenter: Segmenter, resume: bool) -> dict[str, CaseResult]:
-    """What a former run into a folder by the same weights and settings did and is still there, by case id.
+def former_results(
+    outputs: OutputFolder, segmenter: Segmenter, resume: bool, part: Part | None = None
+) -> dict[str, CaseResult]:
+    """What former runs into a folder by the same weights and settings did and is still there, by case id.
 
     Args:
         outputs: the folder.
         segmenter: what makes the masks now.
-        resume: whether this run is to resume that one; then the log warns where it can't.
+        resume: whether this run is to resume those; then the log warns where it can't.
+        part: of the cohort, whose cases alone are wanted.
     """
-    report = outputs.former
-    try:
-        if report and {name: report[name] for name in ("weights", "overrides", "tta", "settings")} != _made_by(
-            segmenter
-        ):
+    found: dict[str, CaseResult] = {}
+    for record in outputs.formers:
+        if record.content and made_by(record) != _made_by(segmenter):
             if resume:
-                logger.warning("%s: was made by other weights or settings; every case is done again.", outputs.folder)
-            return {}
-        results = [
+                logger.warning(
+                    "%s: was made by other weights or settings; every case is done again.", record.path.parent
+                )
+            continue
+        results = [result for result in results_in(record) if part is None or part.holds(result.id)]
+        found |= {result.id: result for result in results if are_intact(result, record, outputs)}
+    return found
+
+
+def made_by(record: Record) -> dict[str, Any]:
+    """What decides on the masks, as a record says it."""
+    return {name: record.content.get(name) for name in DECIDING}
+
+
+def results_in(record: Record) -> list[CaseResult]:
+    """How each case went; none where the record is of another version of this program."""
+    try:
+        return [
             CaseResult(**{**entry, "volumes": [LabelVolume(**volume) for volume in entry["volumes"]]})
-            for entry in report["cases"]
+            for entry in record.content["cases"]
         ]
-    except (TypeError, KeyError):  # none, or of another way in: nothing is skipped
-        return {}
-    done = [result for result in results if result.status in ("done", "empty", "skipped")]
-    return {
-        result.id: result
-        for result in done
-        if all(outputs.is_intact(_place(outputs, result, path)) for path in result.outputs)
-    }
+    except (TypeError, KeyError):
+        return []
+
+
+def are_intact(result: CaseResult, record: Record, outputs: OutputFolder) -> bool:
+    """Whether a case has masks and all its files are as the record says; `outputs` lists them from then on."""
+    is_done = result.status in ("done", "empty", "skipped")
+    return is_done and all(outputs.adopt(_place(outputs, result, path), record) for path in result.outputs)
+
+
+def write_statistics(outputs: OutputFolder, results: Sequence[CaseResult]) -> None:
+    """Write `volumes.csv`, ordered by case.
+
+    Raises:
+        InputError: When it belongs to somebody else, or the system refuses to write.
+    """
+    rows = {case.id: case.volumes for case in results if case.volumes}
+    with outputs.writing([outputs.folder / VOLUMES]):
+        write_volumes_csv(dict(sorted(rows.items())), outputs.folder / VOLUMES)
 
 
 def _place(outputs: OutputFolder, result: CaseResult, path: str) -> Path:

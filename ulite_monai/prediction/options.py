@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ulite_monai.io.write_masks import Format
+from ulite_monai.prediction.part import Part
 from ulite_monai.reports.volumes import LabelVolume
 
 __all__ = ["CaseResult", "PredictOptions"]
@@ -26,6 +27,8 @@ class PredictOptions:
         overwrite: replace files that this program didn't write, or that were changed since.
         resample_tilt: resample DICOM series with a gantry tilt instead of refusing them.
         jobs: cases that are read, written and drawn at the same time; the network still runs on one after the other.
+        part: the share of the cases that is this run's; None for all. It has a record of its own, and `merge_parts`
+            writes `volumes.csv`.
     """
 
     format: Format = "nifti"
@@ -37,6 +40,7 @@ class PredictOptions:
     overwrite: bool = False
     resample_tilt: bool = False
     jobs: int = 1
+    part: Part | None = None
 
 
 @dataclass

@@ -11,17 +11,14 @@ from pathlib import Path
 from ulite_monai.datasets.cases import Case, find_cases
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import OutputLost, remove_leftovers
-from ulite_monai.io.output_folder import RECORD, OutputFolder, require_apart
+from ulite_monai.io.output_folder import OutputFolder, require_apart
 from ulite_monai.io.read_volume import load_readers
-from ulite_monai.prediction.case_report import CaseReport, former_results, source_of
+from ulite_monai.prediction.case_report import VOLUMES, CaseReport, former_results, source_of, write_statistics
 from ulite_monai.prediction.options import CaseResult, PredictOptions
 from ulite_monai.prediction.predict_case import output_paths, predict_case
 from ulite_monai.prediction.segmenter import Segmenter
-from ulite_monai.reports.volumes import write_volumes_csv
 
 __all__ = ["predict_cases"]
-
-VOLUMES = "volumes.csv"
 
 
 def predict_cases(
@@ -31,7 +28,7 @@ def predict_cases(
     options: PredictOptions | None = None,
     on_result: Callable[[CaseResult, int, int], None] | None = None,
 ) -> list[CaseResult]:
-    """Segment every case at `source`.
+    """Segment every case at `source`, or those of one part.
 
     Args:
         source: as `find_cases` takes it.
@@ -53,10 +50,15 @@ def predict_cases(
         raise InputError(f"jobs must be at least 1, got {options.jobs}.")
     cases = find_cases(source, segmenter.channels if segmenter.takes_volumes else 1)  # an image's colours are one file
     cases, folder, paths = _plan(Path(source).expanduser(), Path(output).expanduser(), cases, options)
-    outputs = OutputFolder(folder, options.overwrite)
-    outputs.require_free([folder / RECORD, *([folder / VOLUMES] if options.statistics else [])])
-    former = former_results(outputs, segmenter, options.resume)
-    report = CaseReport(outputs, segmenter, former)
+    part, plan = options.part, None
+    if part is not None:
+        part.require_same_number(folder)
+        plan = part.plan(cases)
+        cases = [case for case in cases if part.holds(case.id)]
+    outputs = OutputFolder(folder, options.overwrite, part.name if part else "")
+    outputs.require_free([outputs.record, *([folder / VOLUMES] if options.statistics else [])])
+    former = former_results(outputs, segmenter, options.resume, part)
+    report = CaseReport(outputs, segmenter, former, plan)
     report.write([])  # so that a folder that takes nothing is reported once, before the first case
     results: dict[str, CaseResult] = {}
 
@@ -72,10 +74,8 @@ def predict_cases(
             if on_result is not None:
                 on_result(result, number, len(cases))
     in_order = [results[case.id] for case in cases]
-    if options.statistics:
-        rows = {case.id: case.volumes for case in report.cases(in_order) if case.volumes}
-        with outputs.writing([folder / VOLUMES]):
-            write_volumes_csv(dict(sorted(rows.items())), folder / VOLUMES)
+    if options.statistics and part is None:
+        write_statistics(outputs, report.cases(in_order))
     report.write(in_order, last=True)
     return in_order
 
