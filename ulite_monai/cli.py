@@ -213,7 +213,7 @@ def merge(
         typer.echo(f"missing: {sentence}", err=True)
     counts = Counter(result.status for result in merged.results)
     told = ", ".join(f"{number} {status}" for status, number in counts.items())
-    typer.echo(f"{len(merged.results)} cases: {told}; see {output / 'predictions.json'} and volumes.csv.")
+    typer.echo(f"{len(merged.results)} cases: {told}; see {output / 'report.html'}.")
     if merged.missing:
         typer.echo("Run what is missing again with --resume, and merge again.", err=True)
     if bad or merged.missing:

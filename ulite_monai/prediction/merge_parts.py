@@ -11,10 +11,12 @@ from ulite_monai.errors import InputError
 from ulite_monai.io.output_folder import RECORD, OutputFolder, Record
 from ulite_monai.prediction.case_report import VOLUMES, are_intact, made_by, results_in, write_statistics
 from ulite_monai.prediction.options import CaseResult
+from ulite_monai.reports.cohort import write_cohort_report
 
 __all__ = ["Merged", "merge_parts"]
 
 OF_A_PART = ("ckpt", "engine", "precision", "device", "versions")  # may differ without the masks being others
+REPORT = "report.html"
 NAMED = 5  # missing cases that a sentence names
 
 
@@ -32,7 +34,7 @@ class Merged:
 
 
 def merge_parts(folder: str | Path, overwrite: bool = False) -> Merged:
-    """Write one `predictions.json` and one `volumes.csv` of all parts that lie in a folder.
+    """Write one `predictions.json`, `volumes.csv` and `report.html` of all parts that lie in a folder.
 
     Every case is recorded once: as done where its files are as a record says, else as refused or failed. What
     `predictions.json` holds already by the same weights and settings stays in it. The parts' records stay as they are,
@@ -40,7 +42,7 @@ def merge_parts(folder: str | Path, overwrite: bool = False) -> Merged:
 
     Args:
         folder: what the runs of the parts were given as output.
-        overwrite: replace a `predictions.json` or `volumes.csv` that this program didn't write, or that was changed.
+        overwrite: replace such files though this program didn't write them, or they were changed.
 
     Raises:
         InputError: When there are no records of parts, or they contradict each other: other numbers of parts, other
@@ -52,7 +54,7 @@ def merge_parts(folder: str | Path, overwrite: bool = False) -> Merged:
     if not parts:
         raise InputError(f"{folder}: holds no record of a part; segment with ulite predict --part K/N -o {folder}.")
     _require_alike(parts)
-    outputs.require_free([outputs.record, folder / VOLUMES])
+    outputs.require_free([outputs.record, folder / VOLUMES, folder / REPORT])
     whole = [r for r in outputs.formers if r.path.name == RECORD and made_by(r) == made_by(parts[0])]
     found: dict[str, CaseResult] = {}
     for record in (*whole, *parts):
@@ -61,8 +63,12 @@ def merge_parts(folder: str | Path, overwrite: bool = False) -> Merged:
             if are_intact(result, record, outputs) or (is_refused and result.id not in found):
                 found[result.id] = result
     merged = Merged([found[case_id] for case_id in sorted(found)], list(_missing(parts, found.keys())))
-    write_statistics(outputs, merged.results)
     cases = [asdict(result) for result in merged.results]
+    write_statistics(outputs, merged.results)
+    with outputs.writing([folder / REPORT]):
+        volumes = {result.id: result.volumes for result in merged.results if result.volumes}
+        title = f"{parts[0].content['algorithm']['name']}: {folder.resolve().name}"
+        write_cohort_report(folder / REPORT, title, cases, volumes, merged.missing)
     outputs.write_record(_head(parts) | {"missing": merged.missing, "cases": cases})
     return merged
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.reports.metrics import STATUSES, LabelMetrics, mean_dice_by_case
 from ulite_monai.reports.metrics_csv import read_metrics
+from ulite_monai.reports.page import render_page
 from ulite_monai.reports.plots import agreement_plot, colour_of, curve_plots, distribution_plot, volume_plot
 from ulite_monai.reports.worst_cases import SLICES
 
@@ -63,26 +61,8 @@ def write_report(folder: str | Path | None, evaluation: str | Path | None = None
     if evaluation is not None:
         content["result"] = _result(Path(evaluation))
     with atomic_path(path) as temporary:
-        temporary.write_text(_render(content), encoding="utf-8")
+        temporary.write_text(render_page("report.html", content), encoding="utf-8")
     return path
-
-
-def _render(content: Mapping[str, Any]) -> str:
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    parts = {name: (files(__package__) / "templates" / f"report.{name}").read_text("utf-8") for name in ("css", "js")}
-    script = parts["js"].strip()
-    # The page runs this script and no other, whatever a name in it holds.
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": _number, "markup": Markup, "signed": lambda n: _number(n, "+.3g" if n else ".3g")}
-    template = environment.from_string((files(__package__) / "templates" / "report.html").read_text("utf-8"))
-    return template.render(content, css=Markup(parts["css"]), script=Markup(script), script_sha256=digest)
-
-
-def _number(value: float | None, form: str = ".3g") -> str:
-    return "–" if value is None else format(value, form).replace("-", "−")
 
 
 def _result(folder: Path) -> dict[str, Any]:
