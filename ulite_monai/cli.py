@@ -95,11 +95,16 @@ def predict(
     part: Annotated[
         str | None, typer.Option(help="K/N, the K-th of N parts of the cases, or slurm: the task of a job array.")
     ] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="bids: the T1w images of a BIDS dataset, and masks as its derivatives.")
+    ] = None,
     set: Annotated[list[str] | None, typer.Option("--set", help="id=value of inference.json, repeatable.")] = None,
 ) -> None:
     """Segment volumes or images; masks lie exactly on the inputs."""
     if format not in ("nifti", "dicom-seg", "both"):
         raise InputError(f"--format must be nifti, dicom-seg or both, got {format!r}.")
+    if layout not in (None, "bids"):
+        raise InputError(f"--layout must be bids, or not be given, got {layout!r}.")
     from rich.console import Console
     from rich.progress import Progress
 
@@ -109,6 +114,7 @@ def predict(
 
     with left_out(UNNEEDED_TO_PREDICT if bundle in BUNDLES else ()):  # what another bundle needs isn't known
         from ulite_monai.prediction import Part, PredictOptions, Segmenter, predict_cases
+        from ulite_monai.prediction.bids_outputs import bids_label
     keep_freed_memory()
     console = Console()
     typed = {"engine": engine, "precision": precision, "threads": threads}
@@ -127,6 +133,7 @@ def predict(
         resample_tilt=resample_tilt,
         jobs=jobs,
         part=None if part is None else Part.of_text(part, os.environ),
+        bids="" if layout is None else bids_label(bundle),
     )
     try:
         with Progress(console=console, transient=True) as progress:

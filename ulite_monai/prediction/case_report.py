@@ -47,7 +47,7 @@ class CaseReport:
         outputs: where.
         segmenter: what made the masks.
         former: what is still true of the cases that this run hasn't done, or not yet.
-        part: what the record of one part of a cohort says of it; see `Part.plan`.
+        more: what the record says beside: of a part of a cohort `part`, of a BIDS dataset `bids`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class CaseReport:
         outputs: OutputFolder,
         segmenter: Segmenter,
         former: Mapping[str, CaseResult],
-        part: Mapping[str, Any] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         self.outputs = outputs
         self.former = former
@@ -70,7 +70,7 @@ class CaseReport:
             "device": str(segmenter.device),
             "versions": versions(),
             "intended_use": "Research only. The output is not for diagnosis or treatment.",
-            **({"part": part} if part else {}),
+            **(more or {}),
         }
         self.next_time = 0.0
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.output_folder import RECORD, OutputFolder, Record
+from ulite_monai.prediction.bids_outputs import write_bids_files
 from ulite_monai.prediction.case_report import VOLUMES, are_intact, made_by, results_in, write_statistics
 from ulite_monai.prediction.options import CaseResult
 from ulite_monai.reports.cohort import write_cohort_report
@@ -63,13 +64,16 @@ def merge_parts(folder: str | Path, overwrite: bool = False) -> Merged:
             if are_intact(result, record, outputs) or (is_refused and result.id not in found):
                 found[result.id] = result
     merged = Merged([found[case_id] for case_id in sorted(found)], list(_missing(parts, found.keys())))
+    head = _head(parts) | {"missing": merged.missing}
     cases = [asdict(result) for result in merged.results]
     write_statistics(outputs, merged.results)
     with outputs.writing([folder / REPORT]):
         volumes = {result.id: result.volumes for result in merged.results if result.volumes}
         title = f"{parts[0].content['algorithm']['name']}: {folder.resolve().name}"
         write_cohort_report(folder / REPORT, title, cases, volumes, merged.missing)
-    outputs.write_record(_head(parts) | {"missing": merged.missing, "cases": cases})
+    if "bids" in head:
+        write_bids_files(outputs, head["bids"], head, merged.results)
+    outputs.write_record(head | {"cases": cases})
     return merged
 
 
@@ -85,7 +89,8 @@ def _require_alike(parts: Sequence[Record]) -> None:
             raise InputError(
                 f"{record.path}: is of {of} parts, {first.path.name} of {others}; delete the records of one number."
             )
-        differing = [name for name, value in made_by(record).items() if value != first.content.get(name)]
+        alike = {**made_by(record), "bids": record.content.get("bids")}
+        differing = [name for name, value in alike.items() if value != first.content.get(name)]
         if differing:
             raise InputError(
                 f"{record.path}: its masks were made by other {' and '.join(differing)} than those of "

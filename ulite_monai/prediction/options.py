@@ -29,6 +29,8 @@ class PredictOptions:
         jobs: cases that are read, written and drawn at the same time; the network still runs on one after the other.
         part: the share of the cases that is this run's; None for all. It has a record of its own, and `merge_parts`
             writes `volumes.csv`.
+        bids: the label `desc` of masks that are named as BIDS derivatives, of a BIDS dataset's T1-weighted images; ""
+            for any input, and masks named as these are.
     """
 
     format: Format = "nifti"
@@ -41,6 +43,7 @@ class PredictOptions:
     resample_tilt: bool = False
     jobs: int = 1
     part: Part | None = None
+    bids: str = ""
 
 
 @dataclass

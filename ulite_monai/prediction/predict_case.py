@@ -17,6 +17,7 @@ from ulite_monai.io.label_values import class_numbers
 from ulite_monai.io.output_folder import OutputFolder
 from ulite_monai.io.write_masks import mask_paths, require_writable, write_masks
 from ulite_monai.io.write_nifti import write_probabilities
+from ulite_monai.prediction.bids_outputs import bids_paths
 from ulite_monai.prediction.case_report import input_state, source_of
 from ulite_monai.prediction.options import CaseResult, PredictOptions
 from ulite_monai.prediction.read_case import Refused, require_fitting
@@ -81,6 +82,8 @@ def output_paths(case: Case, folder: Path, mask_name: str | None, options: Predi
     Raises:
         InputError: When the given name doesn't fit the kind of mask.
     """
+    if options.bids:
+        return bids_paths(case.id, folder, options.bids, options.probabilities, options.preview)
     paths = mask_paths(folder / case.id, options.format, case.is_image, case.series)
     if mask_name is not None and paths:
         paths[next(iter(paths))] = folder / mask_name

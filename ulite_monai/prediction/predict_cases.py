@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from ulite_monai.datasets.bids import find_bids_cases
 from ulite_monai.datasets.cases import Case, find_cases
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import OutputLost, remove_leftovers
 from ulite_monai.io.output_folder import OutputFolder, require_apart
 from ulite_monai.io.read_volume import load_readers
+from ulite_monai.prediction.bids_outputs import bids_files, write_bids_files
 from ulite_monai.prediction.case_report import VOLUMES, CaseReport, former_results, source_of, write_statistics
 from ulite_monai.prediction.options import CaseResult, PredictOptions
 from ulite_monai.prediction.predict_case import output_paths, predict_case
@@ -31,7 +34,7 @@ def predict_cases(
     """Segment every case at `source`, or those of one part.
 
     Args:
-        source: as `find_cases` takes it.
+        source: as `find_cases` takes it; with `options.bids` a BIDS dataset.
         output: a folder, made if needed; for one input, also the mask's own file name.
         segmenter: what segments.
         options: what to write and to allow.
@@ -48,17 +51,22 @@ def predict_cases(
     options = options or PredictOptions()
     if options.jobs < 1:
         raise InputError(f"jobs must be at least 1, got {options.jobs}.")
-    cases = find_cases(source, segmenter.channels if segmenter.takes_volumes else 1)  # an image's colours are one file
+    if options.bids and options.format != "nifti":
+        raise InputError(f"BIDS has masks as NIfTI alone, got the format {options.format}.")
+    channels = segmenter.channels if segmenter.takes_volumes else 1  # an image's colours are one file
+    cases = find_bids_cases(source) if options.bids else find_cases(source, channels)
     cases, folder, paths = _plan(Path(source).expanduser(), Path(output).expanduser(), cases, options)
-    part, plan = options.part, None
+    part = options.part
+    more: dict[str, Any] = {"bids": options.bids} if options.bids else {}
     if part is not None:
         part.require_same_number(folder)
-        plan = part.plan(cases)
+        more["part"] = part.plan(cases)
         cases = [case for case in cases if part.holds(case.id)]
     outputs = OutputFolder(folder, options.overwrite, part.name if part else "")
     outputs.require_free([outputs.record, *([folder / VOLUMES] if options.statistics else [])])
+    outputs.require_free(bids_files(folder, options.bids).values() if options.bids else [])
     former = former_results(outputs, segmenter, options.resume, part)
-    report = CaseReport(outputs, segmenter, former, plan)
+    report = CaseReport(outputs, segmenter, former, more)
     report.write([])  # so that a folder that takes nothing is reported once, before the first case
     results: dict[str, CaseResult] = {}
 
@@ -76,6 +84,8 @@ def predict_cases(
     in_order = [results[case.id] for case in cases]
     if options.statistics and part is None:
         write_statistics(outputs, report.cases(in_order))
+    if options.bids and part is None:
+        write_bids_files(outputs, options.bids, report.head, report.cases(in_order))
     report.write(in_order, last=True)
     return in_order
 
@@ -112,7 +122,7 @@ def _plan(
     source: Path, output: Path, cases: list[Case], options: PredictOptions
 ) -> tuple[list[Case], Path, dict[str, dict[str, Path]]]:
     """The cases, the folder to write to, and each case's files; no input is ever written over, no output twice."""
-    folder, mask_name = _destination(output, cases)
+    folder, mask_name = (output, None) if options.bids else _destination(output, cases)
     above, out = Path(os.path.realpath(source)), Path(os.path.realpath(folder))  # resolve() fails on circles of links
     if source.is_dir() and out == above:
         raise InputError(f"{output}: is the folder of the inputs; give another one for the masks.")
