@@ -95,6 +95,9 @@ def predict(
     part: Annotated[
         str | None, typer.Option(help="K/N, the K-th of N parts of the cases, or slurm: the task of a job array.")
     ] = None,
+    dask: Annotated[
+        str | None, typer.Option(help="The address of a Dask scheduler, or local:N for N processes of this machine.")
+    ] = None,
     layout: Annotated[
         str | None, typer.Option(help="bids: the T1w images of a BIDS dataset, and masks as its derivatives.")
     ] = None,
@@ -115,6 +118,7 @@ def predict(
     with left_out(UNNEEDED_TO_PREDICT if bundle in BUNDLES else ()):  # what another bundle needs isn't known
         from ulite_monai.prediction import Part, PredictOptions, Segmenter, predict_cases
         from ulite_monai.prediction.bids_outputs import bids_label
+        from ulite_monai.prediction.runners import Runner, in_threads
     keep_freed_memory()
     console = Console()
     typed = {"engine": engine, "precision": precision, "threads": threads}
@@ -122,6 +126,12 @@ def predict(
     overrides |= {"resample_tilt": True} if resample_tilt else {}
     overrides |= dict(_setting(text) for text in set or [])
     segmenter = Segmenter(bundle, ckpt, device, tta, overrides)
+    run: Runner = in_threads
+    if dask is not None:
+        from ulite_monai.prediction.dask_runner import DaskRunner
+
+        input, output = input.expanduser().absolute(), output.expanduser().absolute()
+        run = DaskRunner(dask, bundle, ckpt, device, tta, overrides)
     options = PredictOptions(
         format=format,  # type: ignore[arg-type]
         statistics=statistics,
@@ -150,7 +160,7 @@ def predict(
                 for warning in result.warnings:
                     console.print(f"    warning: {warning}", markup=False, soft_wrap=True)
 
-            results = predict_cases(input, output, segmenter, options, report)
+            results = predict_cases(input, output, segmenter, options, report, run)
     except KeyboardInterrupt:
         message = f"interrupted: what was done is in {output}; the same command with --resume goes on."
         raise _Stopped(message, INTERRUPTED) from None

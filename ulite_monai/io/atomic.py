@@ -15,6 +15,7 @@ from pathlib import Path
 from ulite_monai.errors import InputError
 
 __all__ = [
+    "THIS_PROCESS",
     "OutputLost",
     "all_or_none",
     "atomic_folder",
@@ -22,6 +23,7 @@ __all__ = [
     "cant_be_written",
     "give_names",
     "remove_leftovers",
+    "temporary_name",
 ]
 
 
@@ -48,7 +50,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         InputError: When the system refuses to write: a full disk, a folder without permission. Names `path`.
     """
     path = Path(path)
-    temporary = _beside(path)
+    temporary = temporary_name(path)
     postponed = _postponed.get()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +131,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         InputError: When the system refuses to write. Names `path`.
     """
     path = Path(path)
-    temporary = _beside(path)
+    temporary = temporary_name(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -158,8 +160,9 @@ THIS_PROCESS = uuid.uuid4().hex[:8]
 ABANDONED = 3600  # seconds
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f"{PREFIX}-{THIS_PROCESS}-{uuid.uuid4().hex[:8]}-{path.name[-40:]}")
+def temporary_name(path: Path, process: str = THIS_PROCESS) -> Path:
+    """A hidden name beside `path` that nothing has, which `remove_leftovers` knows as that process's."""
+    return path.with_name(f"{PREFIX}-{process}-{uuid.uuid4().hex[:8]}-{path.name[-40:]}")
 
 
 def _flush(path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import all_or_none, atomic_path, cant_be_written, give_names, remove_leftovers
@@ -21,6 +21,7 @@ __all__ = [
     "SOFTWARE",
     "OutputFolder",
     "Record",
+    "Written",
     "is_record",
     "read_records",
     "require_apart",
@@ -53,6 +54,14 @@ class Record:
         """Whether `path` is still as this run last wrote it."""
         state = _state(Path(path))
         return state is not None and self.files.get(_name_in(self.path.parent, path), [None])[-1] == state
+
+
+class Written(NamedTuple):
+    """A file that was written beside its place: the temporary name, its own name, its size and SHA-256."""
+
+    temporary: Path
+    path: Path
+    state: dict[str, Any] | None
 
 
 class OutputFolder:
@@ -154,15 +163,26 @@ class OutputFolder:
             self._closed = True
 
     def _give_names(self, renames: Sequence[tuple[Path, Path]], paths: Collection[Path]) -> None:
+        self.take(self._written(renames, paths))
+
+    def _written(self, renames: Sequence[tuple[Path, Path]], paths: Collection[Path]) -> list[Written]:
         unplanned = {path for _, path in renames} - set(paths)
         assert not unplanned, unplanned
-        written = [(self._name(path), _state(temporary)) for temporary, path in renames]
+        return [Written(temporary, path, _state(temporary)) for temporary, path in renames]
+
+    def take(self, written: Sequence[Written]) -> None:
+        """Give files that were written beside their places, here or by another process, their names: all or none.
+
+        Raises:
+            InputError: See `require_free`; or when the system refuses to rename one.
+        """
+        states = [(self._name(one.path), one.state) for one in written]
         with self._turn:
             self._require_open()
-            self.require_free([path for _, path in renames])  # once more: the network took its time
-            _append(_journal_of(self.record), written)  # first, so that a run killed now knows them the next time
-            give_names(renames)
-            for name, state in written:
+            self.require_free([one.path for one in written])  # once more: the network took its time
+            _append(_journal_of(self.record), states)  # first, so that a run killed now knows them the next time
+            give_names([(one.temporary, one.path) for one in written])
+            for name, state in states:
                 self._files.setdefault(name, []).append(state)
 
     def _require_open(self) -> None:

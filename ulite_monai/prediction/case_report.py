@@ -24,6 +24,7 @@ __all__ = [
     "VOLUMES",
     "CaseReport",
     "are_intact",
+    "deciding",
     "former_results",
     "input_state",
     "made_by",
@@ -63,7 +64,7 @@ class CaseReport:
         self.head = {
             "algorithm": {"name": name, "version": version},
             "bundle": {name: segmenter.metadata.get(name) for name in ("name", "version")},
-            **_made_by(segmenter),
+            **deciding(segmenter),
             "ckpt": [str(file) for file in segmenter.ckpts],
             "engine": getattr(segmenter.network, "engine", "torch"),
             "precision": getattr(segmenter.network, "precision", "float32"),
@@ -106,7 +107,7 @@ def former_results(
     """
     found: dict[str, CaseResult] = {}
     for record in outputs.formers:
-        if record.content and made_by(record) != _made_by(segmenter):
+        if record.content and made_by(record) != deciding(segmenter):
             if resume:
                 logger.warning(
                     "%s: was made by other weights or settings; every case is done again.", record.path.parent
@@ -174,8 +175,8 @@ def input_state(case: Case) -> str:
     return f"{len(states)} files, {sum(state.st_size for state in states)} bytes, {digest[:16]}"
 
 
-def _made_by(segmenter: Segmenter) -> dict[str, Any]:
-    """Of a report: what decides on the masks."""
+def deciding(segmenter: Segmenter) -> dict[str, Any]:
+    """What decides on the masks, as the records of a segmenter's runs say it."""
     return {
         "weights": {"sha256": segmenter.weights_sha256},
         "overrides": {name: str(value) for name, value in segmenter.overrides.items() if name not in SAME_MASKS},

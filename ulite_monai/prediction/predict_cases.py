@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ulite_monai.datasets.bids import find_bids_cases
 from ulite_monai.datasets.cases import Case, find_cases
 from ulite_monai.errors import InputError
-from ulite_monai.io.atomic import OutputLost, remove_leftovers
+from ulite_monai.io.atomic import OutputLost
 from ulite_monai.io.output_folder import OutputFolder, require_apart
-from ulite_monai.io.read_volume import load_readers
 from ulite_monai.prediction.bids_outputs import bids_files, write_bids_files
 from ulite_monai.prediction.case_report import VOLUMES, CaseReport, former_results, source_of, write_statistics
 from ulite_monai.prediction.options import CaseResult, PredictOptions
-from ulite_monai.prediction.predict_case import output_paths, predict_case
+from ulite_monai.prediction.predict_case import output_paths
+from ulite_monai.prediction.runners import Runner, Work, in_threads
 from ulite_monai.prediction.segmenter import Segmenter
 
 __all__ = ["predict_cases"]
@@ -30,6 +29,7 @@ def predict_cases(
     segmenter: Segmenter,
     options: PredictOptions | None = None,
     on_result: Callable[[CaseResult, int, int], None] | None = None,
+    run: Runner = in_threads,
 ) -> list[CaseResult]:
     """Segment every case at `source`, or those of one part.
 
@@ -39,6 +39,7 @@ def predict_cases(
         segmenter: what segments.
         options: what to write and to allow.
         on_result: called after each case with its result, its number from 1, and how many there are.
+        run: what segments the cases; by default threads of this process.
 
     Returns:
         One result a case. `predictions.json` beside the masks holds the same, and the cases that a former run by the
@@ -69,15 +70,9 @@ def predict_cases(
     report = CaseReport(outputs, segmenter, former, more)
     report.write([])  # so that a folder that takes nothing is reported once, before the first case
     results: dict[str, CaseResult] = {}
-
-    def run(case: Case) -> CaseResult:
-        done = former.get(case.id) if options.resume else None
-        results[case.id] = predict_case(case, outputs, paths[case.id], segmenter, options, done)
-        return results[case.id]
-
-    load_readers(path for case in cases for path in case.image)
-    with _reported(report, results, len(cases)), _stoppable_pool(options.jobs, outputs) as pool:
-        for number, result in enumerate(pool.map(run, cases), start=1):
+    work = Work(outputs, paths, segmenter, options, former if options.resume else {}, results)
+    with _reported(report, results, len(cases)), closing(run(cases, work)) as done:
+        for number, result in enumerate(done, start=1):
             report.write(list(results.values()))
             if on_result is not None:
                 on_result(result, number, len(cases))
@@ -102,20 +97,6 @@ def _reported(report: CaseReport, results: Mapping[str, CaseResult], number: int
             message = f"{error} {len(results)} of {number} cases were run; make room, and go on with --resume."
             raise InputError(message) from error
         raise
-
-
-@contextmanager
-def _stoppable_pool(jobs: int, outputs: OutputFolder) -> Iterator[ThreadPoolExecutor]:
-    """Threads that, when the block is left in the middle, aren't waited for and write nothing more."""
-    pool = ThreadPoolExecutor(max_workers=jobs)
-    try:
-        yield pool
-    except BaseException:
-        outputs.close()
-        pool.shutdown(wait=False, cancel_futures=True)
-        remove_leftovers(outputs.folder, of_this_process=True)
-        raise
-    pool.shutdown()
 
 
 def _plan(

@@ -89,6 +89,7 @@ class Segmenter:
         overrides: what was given.
         trained: the network as it was trained, or the ensemble; `network` is what runs.
         settings: the configuration's values of what `SETTINGS` names, as far as it has them.
+        ids: of the configuration, at its top.
 
     Raises:
         InputError: When the bundle, its weights or the device can't be used.
@@ -152,6 +153,7 @@ class Segmenter:
         self.label_values: list[int] | None = _label_values(parser, self.labels)
         self.ckpts = checkpoint_files(parser.get_parsed_content("ckpt"))
         self.trained = self._load(parser)
+        self.ids = frozenset(parser.get())
         self.settings = {name: parser.get_parsed_content(name) for name in SETTINGS if name in parser.get()}
         if self.tta and "flip_axes" not in self.settings:
             raise InputError("the bundle's inference.json has no flip_axes, so it can't average over flips.")
