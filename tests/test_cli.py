@@ -81,6 +81,10 @@ def test_the_table_that_ends_a_run_is_readable_whatever_the_number_of_classes():
     failed = CaseResult("odd", "", "failed")
     lines = shown([case, other, failed], labels)
     assert sum("29 of 30" in line for line in lines) == 2 and "volumes.csv" in lines[-1] and len(lines) < 12
+    boxed = CaseResult("box", "", volumes=volumes[4:5], seconds=1.25)
+    mixed = shown([case, boxed], labels[:2] + labels[4:5], 120)
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in mixed]
+    assert ["box", "done", "", "", "0.500", "1.2"] in rows
     few = CaseResult("a case", "", volumes=volumes[:2], seconds=1.25)
     row = next(line for line in shown([few], labels[:2]) if "a case" in line)
     assert [cell.strip() for cell in row.split("│")[1:-1]] == ["a case", "done", "0.000", "0.125", "1.2"]

@@ -156,6 +156,7 @@ def predict(
             def report(result: Any, number: int, total: int) -> None:
                 progress.update(bar, completed=number, total=total)
                 text = f"[{number}/{total}] {result.id}: {result.status}, {result.seconds:.1f} s"
+                text += ", a whole head" if result.measures else ""
                 console.print(text + (f": {result.message}" if result.message else ""), markup=False, soft_wrap=True)
                 for warning in result.warnings:
                     console.print(f"    warning: {warning}", markup=False, soft_wrap=True)
@@ -166,7 +167,8 @@ def predict(
         raise _Stopped(message, INTERRUPTED) from None
     except InputError as error:
         raise _Stopped(f"error: {error}", 1) from None
-    console.print(_summary(results, segmenter.labels, console.width))
+    found = dict.fromkeys(volume.label for result in results for volume in result.volumes)  # of heads there are more
+    console.print(_summary(results, list(found) or segmenter.labels, console.width))
     if any(result.status in ("failed", "refused") for result in results):
         raise SystemExit(1)
 
@@ -198,7 +200,8 @@ def _summary(results: list[Any], labels: list[str], width: int) -> Any:
     table = Table("case", "status", *map(escape, columns), "seconds")
     table.columns[0].overflow = "fold"
     for result in results:
-        volumes = ["" if v.volume_ml is None else f"{v.volume_ml:.3f}" for v in result.volumes]
+        by_label = {v.label: "" if v.volume_ml is None else f"{v.volume_ml:.3f}" for v in result.volumes}
+        volumes = [by_label.get(label, "") for label in labels] if by_label else []
         if not fits and volumes:
             volumes = [f"{sum(v.voxels > 0 for v in result.volumes)} of {len(labels)}"]
         table.add_row(escape(result.id), result.status, *(volumes or [""] * len(columns)), f"{result.seconds:.1f}")

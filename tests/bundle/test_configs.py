@@ -73,7 +73,7 @@ def test_metadata_fits_the_network(configs):
 
 def test_no_absolute_path_device_or_greedy_worker_count(root):
     paths = [*root.glob("bundle/configs/*.json"), *root.glob("examples/*/configs/*.json")]
-    assert len(paths) == 15
+    assert len(paths) == 16
     for path in paths:
         text = path.read_text()
         assert "cuda:" not in text and '"/' not in text

@@ -89,6 +89,15 @@ def test_the_locator_sees_images_scaled_and_padded_as_in_its_training():
     assert train["patch_size"] == used[1]["spatial_size"]
 
 
+def test_the_hippocampus_bundle_carries_the_locator_as_it_is():
+    """After a training of the locator: python -m ulite_monai.planning."""
+    own, locator = find_bundle("hippocampus"), find_bundle("head_locator")
+    assert (own / "models" / "locator.pt").read_bytes() == (locator / "models" / "model.pt").read_bytes()
+    carried = shipped_configs("hippocampus")["locator.json"]
+    assert carried == shipped_configs("head_locator")["inference.json"] | {"ckpt": carried["ckpt"]}
+    assert not {"heads", "locator.json"} & {*compose("volumes", {}), *compose("volumes", {})["inference.json"]}
+
+
 def test_an_id_that_no_template_has_is_refused():
     with pytest.raises(KeyError, match="epoch"):
         compose("volumes", {"train.json": {"epoch": 3}})

@@ -134,6 +134,12 @@ def test_what_is_no_bundle_is_named(tmp_path):
         load_configs(tmp_path)
 
 
+def test_a_run_segments_no_whole_heads(left, bundle):
+    """Where a locator finds what another network segments isn't known."""
+    assert "heads" in read_json(bundle / "configs" / "inference.json")
+    assert "heads" not in left()["inference.json"]
+
+
 def test_plain_values():
     assert plain({"a": (1, np.float32(0.5)), 2: [np.arange(2), None, "x", True]}) == {
         "a": [1, 0.5],

@@ -271,3 +271,21 @@ def test_a_comparison_of_a_small_mask_shows_the_whole_once():
     masks = {"predicted: ": ball(shape, 5, centre=(70, 30, 60)), "reference: ": ball(shape, 5, centre=(73, 30, 60))}
     boxes = image_boxes(preview_figure(np.zeros(shape), masks, np.eye(4), ["nodule"]))
     assert len(boxes) == 9 and [box[2:] for box in boxes[3:6]] == [box[2:] for box in boxes[6:]]
+
+
+def test_boxes_are_drawn_on_the_whole_planes_and_what_is_in_them_close_up(tmp_path):
+    """The boxes lie in the volume as they do in space, turned against its grid."""
+    shape, affine = (80, 90, 70), np.diag([2.0, 2.0, 2.0, 1.0])
+    left, right = ball(shape, 5, 1, (22, 45, 35)), ball(shape, 4, 2, (58, 45, 35))
+    mask = np.maximum(left, right)
+    turn = nib.eulerangles.euler2mat(0.4, 0, 0)
+    boxes = [
+        (nib.affines.from_matvec(turn, np.multiply(2, centre) - turn @ [19.5, 19.5, 19.5]), (40, 40, 40))
+        for centre in ((22, 45, 35), (58, 45, 35))
+    ]
+    picture = written(tmp_path, 100.0 * (mask > 0), mask, affine, ["left part", "right part"], boxes=boxes)
+    one, other, box = (coloured(picture, colour) for colour in COLOURS[:3])
+    rows = [np.flatnonzero(lines[:-120].any(1)) for lines in (box, one, other)]  # without the legend
+    assert rows[0].max() < rows[1].min() < rows[1].max() < rows[2].min()
+    outline = np.argwhere(box[:-120])
+    assert np.ptp(outline[:, 1]) > 100

@@ -23,7 +23,8 @@ def coded_labels(
     """One segment a label, in their order, as `write_dicom_seg` takes them.
 
     Args:
-        metadata: a bundle's, whose `label_codes` maps each of its labels to `category`, `type`, `anatomy` and `colour`.
+        metadata: a bundle's, whose `label_codes` maps each of its labels to `category`, `type`, and perhaps
+            `laterality`, `anatomy` and `colour`.
         labels: names of the classes. Another set than the bundle's is coded as anatomical structures without a
             further meaning: the same name may mean something else there. Its colours are those of pictures.
         values: of the labels; None for 1, 2, ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import threading
 import time
@@ -95,11 +96,11 @@ class BundleSegmentation(InferTask):
             raise InputError(str(refusal)) from None
         target = _temporary(".png" if case.is_image else suffix)
         if case.is_image:
-            write_mask(found.mask, target, len(segmenter.labels), as_greys=segmenter.label_values is None)
+            write_mask(found.mask, target, len(found.labels), as_greys=found.values is None)
         else:
             _write(found.mask, found.grid, target)
         return str(target), {
-            "label_names": self.model.labels,
+            "label_names": dict(zip(found.labels, found.values or itertools.count(1), strict=False)),
             "latencies": {"total": round(time.monotonic() - started, 4)},
             "version": self.model.version,
             "warnings": found.warnings,

@@ -46,7 +46,11 @@ def shipped_configs(name: str) -> dict[str, dict[str, Any]]:
         name: "hippocampus", "nuclei" or "head_locator".
     """
     plan = json.loads((files("ulite_monai.planning") / "shipped" / f"{name}.json").read_text(encoding="utf-8"))
-    return compose(KINDS[name], plan)
+    locator = plan.pop("locator.json", None)
+    configs = compose(KINDS[name], plan)
+    if locator is not None:
+        configs["locator.json"] = shipped_configs("head_locator")["inference.json"] | locator
+    return configs
 
 
 def template(name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ulite_monai.engines.versions import versions
 
 __all__ = ["run_metadata", "with_figures"]
 
-OF_THE_SOURCE = ("eval_metrics", "references", "data_source", "data_type", "image_classes", "supported_apps")
+OF_THE_SOURCE = ("eval_metrics", "references", "data_source", "data_type", "image_classes", "supported_apps", "heads")
 
 
 def run_metadata(

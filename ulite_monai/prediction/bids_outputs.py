@@ -20,7 +20,7 @@ __all__ = ["bids_files", "bids_label", "bids_paths", "write_bids_files"]
 BIDS_VERSION = "1.10.0"
 NOT_APPLICABLE = "n/a"
 # What this program writes beside that BIDS has no name for.
-NOT_BIDS = ("predictions*.json", "volumes.tsv", "volumes.csv", "report.html", "*_preview.png")
+NOT_BIDS = ("predictions*.json", "volumes.tsv", "volumes.csv", "heads.csv", "report.html", "*_preview.png")
 
 
 def bids_label(bundle: str) -> str:

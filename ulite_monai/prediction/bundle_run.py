@@ -58,4 +58,5 @@ def _log(result: CaseResult, number: int, total: int) -> None:
     if result.message:
         logger.error("case %d of %d, %s: %s: %s", number, total, result.id, result.status, result.message)
     else:
-        logger.info("case %d of %d, %s: %s, %.1f s", number, total, result.id, result.status, result.seconds)
+        way = ", a whole head" if result.measures else ""
+        logger.info("case %d of %d, %s: %s, %.1f s%s", number, total, result.id, result.status, result.seconds, way)

@@ -18,9 +18,11 @@ from ulite_monai.io.output_folder import OutputFolder, Record
 from ulite_monai.prediction.options import CaseResult
 from ulite_monai.prediction.part import Part
 from ulite_monai.prediction.segmenter import Segmenter
+from ulite_monai.reports.heads import write_heads_csv
 from ulite_monai.reports.volumes import LabelVolume, write_volumes_csv
 
 __all__ = [
+    "HEADS",
     "VOLUMES",
     "CaseReport",
     "are_intact",
@@ -35,7 +37,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-VOLUMES = "volumes.csv"
+VOLUMES, HEADS = "volumes.csv", "heads.csv"
 DECIDING = ("weights", "overrides", "tta", "settings")  # what of a record decides on the masks
 SAME_MASKS = ("engine", "threads", "max_memory")  # what a resumed run may choose otherwise
 REPORT_SHARE = 0.05  # of a run's time at most, for writing its report
@@ -141,7 +143,7 @@ def are_intact(result: CaseResult, record: Record, outputs: OutputFolder) -> boo
 
 
 def write_statistics(outputs: OutputFolder, results: Sequence[CaseResult]) -> None:
-    """Write `volumes.csv`, ordered by case.
+    """Write `volumes.csv`, and where there are whole heads `heads.csv`, ordered by case.
 
     Raises:
         InputError: When it belongs to somebody else, or the system refuses to write.
@@ -149,6 +151,10 @@ def write_statistics(outputs: OutputFolder, results: Sequence[CaseResult]) -> No
     rows = {case.id: case.volumes for case in results if case.volumes}
     with outputs.writing([outputs.folder / VOLUMES]):
         write_volumes_csv(dict(sorted(rows.items())), outputs.folder / VOLUMES)
+    heads = {case.id: case.measures for case in results if case.measures}
+    if heads:
+        with outputs.writing([outputs.folder / HEADS]):
+            write_heads_csv(dict(sorted(heads.items())), outputs.folder / HEADS)
 
 
 def _place(outputs: OutputFolder, result: CaseResult, path: str) -> Path:
@@ -175,10 +181,14 @@ def input_state(case: Case) -> str:
     return f"{len(states)} files, {sum(state.st_size for state in states)} bytes, {digest[:16]}"
 
 
+def _locator(segmenter: Segmenter) -> dict[str, str]:
+    return {"locator_sha256": segmenter.heads.weights_sha256} if segmenter.heads else {}
+
+
 def deciding(segmenter: Segmenter) -> dict[str, Any]:
     """What decides on the masks, as the records of a segmenter's runs say it."""
     return {
-        "weights": {"sha256": segmenter.weights_sha256},
+        "weights": {"sha256": segmenter.weights_sha256, **_locator(segmenter)},
         "overrides": {name: str(value) for name, value in segmenter.overrides.items() if name not in SAME_MASKS},
         "tta": segmenter.tta,
         "settings": {name: str(value) for name, value in segmenter.settings.items()},

@@ -10,7 +10,7 @@ from typing import Any
 from ulite_monai.errors import InputError
 from ulite_monai.io.output_folder import RECORD, OutputFolder, Record
 from ulite_monai.prediction.bids_outputs import write_bids_files
-from ulite_monai.prediction.case_report import VOLUMES, are_intact, made_by, results_in, write_statistics
+from ulite_monai.prediction.case_report import HEADS, VOLUMES, are_intact, made_by, results_in, write_statistics
 from ulite_monai.prediction.options import CaseResult
 from ulite_monai.reports.cohort import write_cohort_report
 
@@ -55,7 +55,7 @@ def merge_parts(folder: str | Path, overwrite: bool = False) -> Merged:
     if not parts:
         raise InputError(f"{folder}: holds no record of a part; segment with ulite predict --part K/N -o {folder}.")
     _require_alike(parts)
-    outputs.require_free([outputs.record, folder / VOLUMES, folder / REPORT])
+    outputs.require_free([outputs.record, folder / VOLUMES, folder / HEADS, folder / REPORT])
     whole = [r for r in outputs.formers if r.path.name == RECORD and made_by(r) == made_by(parts[0])]
     found: dict[str, CaseResult] = {}
     for record in (*whole, *parts):

@@ -61,6 +61,7 @@ class CaseResult:
             `max_memory` is None, this depends on the memory that was free.
         outputs: the files written.
         volumes: voxels and mL of each label.
+        measures: of a whole head, see `ulite_monai.reports.heads.head_measures`.
         warnings: what a reader of the mask should know.
     """
 
@@ -73,4 +74,5 @@ class CaseResult:
     input_state: str = ""
     outputs: list[str] = field(default_factory=list)
     volumes: list[LabelVolume] = field(default_factory=list)
+    measures: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)

@@ -23,6 +23,7 @@ from ulite_monai.prediction.options import CaseResult, PredictOptions
 from ulite_monai.prediction.read_case import Refused, require_fitting
 from ulite_monai.prediction.segment_case import SegmentedCase, segment_case
 from ulite_monai.prediction.segmenter import Segmenter
+from ulite_monai.reports.heads import head_measures
 from ulite_monai.reports.preview import write_preview
 from ulite_monai.reports.volumes import label_volumes
 
@@ -122,6 +123,12 @@ def _made_by(segmenter: Segmenter) -> dict[str, Any]:
     return {**segmenter.metadata, "name": name, "version": version}
 
 
+def _made_of(found: SegmentedCase, segmenter: Segmenter) -> dict[str, Any]:
+    """The same, where a case is a whole head with what the metadata says of those."""
+    of_heads = segmenter.metadata["heads"] if found.head else {}
+    return {**_made_by(segmenter), **of_heads}
+
+
 def _segment(
     case: Case,
     outputs: OutputFolder,
@@ -134,17 +141,18 @@ def _segment(
     affine, array = (None, None) if case.is_image else (found.grid.affine, found.grid.array)
     result.inference = found.inference
     result.warnings += found.warnings
-    result.volumes = label_volumes(found.mask, affine, segmenter.labels, array, segmenter.label_values)
+    result.volumes = label_volumes(found.mask, affine, found.labels, array, found.values)
+    if found.head is not None:
+        result.measures = head_measures(result.volumes, found.head.intracranial_ml)
     with outputs.writing(paths.values()):
-        made_by = _made_by(segmenter)
-        values = segmenter.label_values
-        result.warnings += write_masks(found.mask, found.grid, paths, segmenter.labels, made_by, case.series, values)
-        _write_more(case, found, paths, segmenter)
+        made_by = _made_of(found, segmenter)
+        result.warnings += write_masks(found.mask, found.grid, paths, found.labels, made_by, case.series, found.values)
+        _write_more(case, found, paths)
     result.outputs += [str(path) for path in paths.values()]
     result.status = "done" if found.mask.any() else "empty"
 
 
-def _write_more(case: Case, found: SegmentedCase, paths: Mapping[str, Path], segmenter: Segmenter) -> None:
+def _write_more(case: Case, found: SegmentedCase, paths: Mapping[str, Path]) -> None:
     """The probabilities and the preview, if they are wanted."""
     if "probabilities" in paths:
         assert found.probabilities is not None
@@ -154,5 +162,6 @@ def _write_more(case: Case, found: SegmentedCase, paths: Mapping[str, Path], seg
             write_probabilities(found.probabilities, found.grid, paths["probabilities"])
     if "preview" in paths:
         array = read_rgb(case.image[0]) if case.is_image else found.grid.array
-        mask = class_numbers(found.mask, segmenter.label_values)
-        write_preview(array, mask, found.grid.affine, segmenter.labels, paths["preview"], case.id)
+        mask = class_numbers(found.mask, found.values)
+        boxes = [(box.affine, box.shape) for box in found.head.boxes] if found.head else []
+        write_preview(array, mask, found.grid.affine, found.labels, paths["preview"], case.id, boxes=boxes)

@@ -14,7 +14,7 @@ from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import OutputLost
 from ulite_monai.io.output_folder import OutputFolder, require_apart
 from ulite_monai.prediction.bids_outputs import bids_files, write_bids_files
-from ulite_monai.prediction.case_report import VOLUMES, CaseReport, former_results, source_of, write_statistics
+from ulite_monai.prediction.case_report import HEADS, VOLUMES, CaseReport, former_results, source_of, write_statistics
 from ulite_monai.prediction.options import CaseResult, PredictOptions
 from ulite_monai.prediction.predict_case import output_paths
 from ulite_monai.prediction.runners import Runner, Work, in_threads
@@ -64,7 +64,8 @@ def predict_cases(
         more["part"] = part.plan(cases)
         cases = [case for case in cases if part.holds(case.id)]
     outputs = OutputFolder(folder, options.overwrite, part.name if part else "")
-    outputs.require_free([outputs.record, *([folder / VOLUMES] if options.statistics else [])])
+    tables = [folder / VOLUMES, *([folder / HEADS] if segmenter.heads else [])] if options.statistics else []
+    outputs.require_free([outputs.record, *tables])
     outputs.require_free(bids_files(folder, options.bids).values() if options.bids else [])
     former = former_results(outputs, segmenter, options.resume, part)
     report = CaseReport(outputs, segmenter, former, more)

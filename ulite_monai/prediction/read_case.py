@@ -11,7 +11,7 @@ from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.read_volume import read_volume
 from ulite_monai.io.references import read_reference
 from ulite_monai.io.volume import Volume
-from ulite_monai.prediction.ranges import outside_ranges
+from ulite_monai.prediction.ranges import is_head, outside_ranges
 
 __all__ = ["Refused", "read_case", "require_fitting"]
 
@@ -49,6 +49,7 @@ def read_case(
     resample_tilt: bool = False,
     on_nonfinite: NonFinite = "replace",
     modality: str = "",
+    heads: Mapping[str, Any] | None = None,
 ) -> list[Volume]:
     """The case's volumes, one for each channel.
 
@@ -59,6 +60,7 @@ def read_case(
         resample_tilt: resample a DICOM series with a gantry tilt instead of refusing it.
         on_nonfinite: what to do about NaN and infinite voxels.
         modality: DICOM's, of a file that doesn't say it itself.
+        heads: the metadata of whole heads, in whose `input_ranges` a volume as large as one must lie instead.
 
     Raises:
         Refused: When the series can't be used, or the volume lies outside the bundle's ranges.
@@ -74,7 +76,9 @@ def read_case(
         from ulite_monai.io.dicom.volume import read_series
 
         volume, modality = read_series(series, resample_tilt), series.modality
-    outside = None if force else outside_ranges(volume.array.shape, volume.affine, modality, metadata)
+    grid = volume.array.shape, volume.affine
+    ranges = heads if heads and is_head(*grid, heads) else metadata
+    outside = None if force else outside_ranges(*grid, modality, ranges)
     if outside is not None:
         raise Refused(f"{outside}; a mask of it can't be relied on. --force (or force=True) segments it all the same.")
     return [volume, *(read_reference(str(path), on_nonfinite) for path in case.image[1:])]

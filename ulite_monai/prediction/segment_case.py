@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from ulite_monai.datasets.cases import Case
 from ulite_monai.errors import InputError
 from ulite_monai.io.images import open_image
 from ulite_monai.io.volume import Volume
-from ulite_monai.prediction.read_case import read_case, require_fitting
+from ulite_monai.prediction.heads import SegmentedHead
+from ulite_monai.prediction.ranges import is_head
+from ulite_monai.prediction.read_case import Refused, read_case, require_fitting
 from ulite_monai.prediction.segmenter import Segmentation, Segmenter
 
 __all__ = ["SegmentedCase", "segment_case"]
@@ -25,15 +28,21 @@ class SegmentedCase:
         mask: label map, uint8 (uint16 where labels exceed 255): shape (i, j, k), or (x, y) of a 2D image.
         grid: what was segmented; of a 2D image its grid without values.
         warnings: what a reader of the mask should know, one sentence each.
+        labels: names of the classes.
+        values: of the classes in the mask; None for 1, 2, ...
         probabilities: float32, (classes, *the mask's shape); None unless asked for.
         inference: in words, whether the network ran in one pass or in windows of which size.
+        head: where the case was a whole head, what became of it.
     """
 
     mask: np.ndarray
     grid: Volume
     warnings: list[str]
+    labels: Sequence[str]
+    values: Sequence[int] | None = None
     probabilities: np.ndarray | None = None
     inference: str = ""
+    head: SegmentedHead | None = None
 
 
 def segment_case(
@@ -44,7 +53,7 @@ def segment_case(
     with_probabilities: bool = False,
     modality: str = "",
 ) -> SegmentedCase:
-    """Read a case, check that the bundle is for it, and segment it.
+    """Read a case, check that the bundle is for it, and segment it; both sides of a whole head where it can that.
 
     Args:
         case: a volume, a series or a 2D image.
@@ -59,18 +68,34 @@ def segment_case(
         InputError: When it can't be read, or the mask doesn't lie on its grid.
     """
     require_fitting(case, segmenter.takes_volumes, segmenter.channels)
-    item = case.item()
+    item, heads = case.item(), segmenter.metadata.get("heads", {}) if segmenter.heads else {}
     if case.is_image:
         open_image(case.image[0])  # the bundle's reader says less of what it can't read
     else:
         tilted = resample_tilt or segmenter.resamples_tilt
-        item["image"] = read_case(case, segmenter.metadata, force, tilted, segmenter.on_nonfinite, modality)
+        item["image"] = read_case(case, segmenter.metadata, force, tilted, segmenter.on_nonfinite, modality, heads)
+        volume: Volume = item["image"][0]
+        if is_head(volume.array.shape, volume.affine, heads):
+            try:
+                return _segmented_head(volume, segmenter, with_probabilities)
+            except Refused as refusal:
+                why = f"it is as large as a whole head, but {refusal}"
+                if not force:
+                    raise Refused(f"{why}. --force (or force=True) segments it all the same, as a box.") from None
+                volume.warnings.append(f"{why}; it was segmented as a box around one hippocampus.")
     found = segmenter(item, with_probabilities)
     grid = _grid_of_image(found) if case.is_image else item["image"][0]
     if found.mask.shape != grid.array.shape:
         raise InputError(f"the mask of shape {found.mask.shape} isn't on the input's grid {grid.array.shape}.")
     warnings = [line for line in str(found.meta.get("warnings", "")).splitlines() if line]
-    return SegmentedCase(found.mask, grid, warnings, found.probabilities, found.inference)
+    names, values = segmenter.labels, segmenter.label_values
+    return SegmentedCase(found.mask, grid, warnings, names, values, found.probabilities, found.inference)
+
+
+def _segmented_head(volume: Volume, segmenter: Segmenter, with_probabilities: bool) -> SegmentedCase:
+    head = segmenter.heads.segment(volume, segmenter, with_probabilities)
+    warnings = [*volume.warnings, *head.warnings]
+    return SegmentedCase(head.mask, volume, warnings, head.labels, None, head.probabilities, head.inference, head)
 
 
 def _grid_of_image(found: Segmentation) -> Volume:

@@ -90,6 +90,7 @@ class Segmenter:
         trained: the network as it was trained, or the ensemble; `network` is what runs.
         settings: the configuration's values of what `SETTINGS` names, as far as it has them.
         ids: of the configuration, at its top.
+        heads: the `HeadCascade` by which it segments whole heads too; None where the configuration has none.
 
     Raises:
         InputError: When the bundle, its weights or the device can't be used.
@@ -142,6 +143,21 @@ class Segmenter:
         segmenter.own_weights = _is_own(root, segmenter.ckpts)
         return segmenter
 
+    @classmethod
+    def of_file(cls, config: str | Path, **ids: Any) -> Segmenter:
+        """The one of a configuration that lies beside a bundle's `inference.json`, with values of its ids.
+
+        Raises:
+            InputError: As for a bundle.
+        """
+        segmenter = cls.__new__(cls)
+        parser = ConfigParser(ConfigParser.load_config_file(config))
+        root = Path(config).parents[1]
+        parser.update({"bundle_root": literal(root), **ids})
+        segmenter._build(parser, root, tta=False)
+        segmenter.overrides, segmenter.own_weights = ids, True
+        return segmenter
+
     def _build(self, parser: ConfigParser, root: Path, tta: bool) -> None:
         self.tta = tta
         self._turn = threading.Lock()
@@ -162,6 +178,7 @@ class Segmenter:
         self.preprocessing: Compose = parser.get_parsed_content("preprocessing")
         steps = parser.get_parsed_content("postprocessing").transforms
         self.postprocessing = [step for step in steps if not isinstance(step, SaveImaged)]
+        self.heads: Any = parser.get_parsed_content("heads") if "heads" in parser.get() else None
 
     def _load(self, parser: ConfigParser) -> nn.Module:
         if "trained" in parser.get():

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["grey_window", "preview_figure", "write_preview"]
 
 BACKGROUND, TEXT, FAINT = "#141414", "#F2F2F2", "#A8A8A8"
+Grid: TypeAlias = tuple[np.ndarray, Sequence[int]]  # affine and shape
 Style: TypeAlias = tuple[str, Any, float]  # a line's colour, pattern and width
 STYLES: list[Style] = [(colour, pattern, 1.6) for pattern in ("solid", "dashed", "dotted") for colour in COLOURS]
 OTHERS: Style = ("#C8C8C8", "solid", 0.8)  # beyond 21 labels lines can't be distinguished
@@ -48,6 +49,7 @@ def write_preview(
     path: str | Path,
     title: str = "",
     reference: np.ndarray | None = None,
+    boxes: Sequence[Grid] = (),
 ) -> None:
     """Draw the mask's outlines on the image and write them as PNG, the same bytes for the same input.
 
@@ -63,13 +65,18 @@ def write_preview(
         path: `.png`; replaced if it exists, never half written.
         title: the case's id. The picture says nothing else of the case's origin.
         reference: label map of the mask's shape, drawn below it in the same planes; None for no comparison.
+        boxes: grids within a volume, each an affine (4x4, to RAS mm) and a shape: their sides are drawn in the whole
+            planes, and what the mask holds in each is shown in a row of its own.
 
     Raises:
         InputError: When the system refuses to write.
         ValueError: When image, mask and reference don't have the same shape.
     """
     masks = {"": mask} if reference is None else {"predicted: ": mask, "reference: ": reference}
-    figure = preview_figure(image, masks, affine, labels, title)
+    if boxes:
+        figure = _figure(_rows_of_boxes(image, mask, affine, labels, boxes), masks, [*labels, "box"], title)
+    else:
+        figure = preview_figure(image, masks, affine, labels, title)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, metadata={"Software": None})
 
@@ -78,12 +85,15 @@ def preview_figure(
     image: np.ndarray, masks: Mapping[str, np.ndarray], affine: np.ndarray, labels: Sequence[str], title: str = ""
 ) -> Figure:
     """The picture that `write_preview` writes, of masks below each other; their names stand before the planes'."""
-    from matplotlib.figure import Figure  # never pyplot, which keeps figures and isn't made for threads
-
     for mask in masks.values():
         if image.shape[: mask.ndim] != mask.shape:
             raise ValueError(f"the image has shape {image.shape}, its mask {mask.shape}.")
-    rows = _rows(image, masks, affine)
+    return _figure(_rows(image, masks, affine), masks, labels, title)
+
+
+def _figure(rows: Sequence[_Row], masks: Mapping[str, np.ndarray], labels: Sequence[str], title: str) -> Figure:
+    from matplotlib.figure import Figure  # never pyplot, which keeps figures and isn't made for threads
+
     window = grey_window([plane for row in rows if not row.framed for plane in row.planes])
     shown = np.concatenate([plane.mask.ravel() for row in rows for plane in row.planes])
     styles = _styles(labels, shown)
@@ -148,6 +158,34 @@ def _rows(image: np.ndarray, masks: Mapping[str, np.ndarray], affine: np.ndarray
             rows.append(_Row(name, whole.planes, OVERVIEW_HEIGHT, close_up.planes))
         rows.append(close_up if enlarged else whole)
     return rows
+
+
+def _rows_of_boxes(
+    image: np.ndarray, mask: np.ndarray, affine: np.ndarray, labels: Sequence[str], boxes: Sequence[Grid]
+) -> list[_Row]:
+    """The whole planes with the boxes alone, then a row close up for each box, with what the mask holds in it."""
+    inside = [_inside(mask.shape, affine, box) for box in boxes]
+    outlines = np.logical_or.reduce(inside) * np.uint8(len(labels) + 1)
+    whole, _ = volume_planes(image, outlines, affine, mask)
+    rows = [_Row("", whole, OVERVIEW_HEIGHT)]
+    for box in inside:
+        _, close_up = volume_planes(image, mask, affine, np.where(box, mask, 0) if mask[box].any() else box)
+        rows.append(_Row(_common_word(labels, mask[box]), close_up, PLANE_HEIGHT))
+    return rows
+
+
+def _inside(shape: tuple[int, ...], affine: np.ndarray, box: Grid) -> np.ndarray:
+    """Which voxels of a volume have their centre in a box."""
+    to_box = np.linalg.solve(box[0], affine)
+    i, j, k = np.ogrid[tuple(slice(0, n) for n in shape)]
+    places = (row[0] * i + row[1] * j + row[2] * k + row[3] for row in to_box[:3])
+    return np.logical_and.reduce([(at > -0.5) & (at < n - 0.5) for at, n in zip(places, box[1], strict=True)])
+
+
+def _common_word(labels: Sequence[str], values: np.ndarray) -> str:
+    """The first word of the labels that are there, if they share it: a row's name."""
+    words = {labels[value - 1].partition(" ")[0] for value in np.unique(values[values > 0]).tolist()}
+    return f"{words.pop()}: " if len(words) == 1 else ""
 
 
 def grey_window(planes: Sequence[Plane]) -> tuple[float, float]:

@@ -25,8 +25,10 @@ from ulite_monai.io.write_nifti import write_label_map  # noqa: E402
 
 STRUCTURE = {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"}
 HIPPOCAMPUS = {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}
+LEFT = {"value": "7771000", "scheme": "SCT", "meaning": "Left"}
+ANTERIOR = {"name": "Anterior hippocampus", "category": STRUCTURE, "type": HIPPOCAMPUS, "laterality": LEFT}
 LABELS = [
-    {"value": 1, "name": "Anterior hippocampus", "category": STRUCTURE, "type": HIPPOCAMPUS, "colour": "#E69F00"},
+    {"value": 1, **ANTERIOR, "colour": "#E69F00"},
     {"value": 2, "name": "Nothing", "category": STRUCTURE, "type": HIPPOCAMPUS, "anatomy": HIPPOCAMPUS},
     {"value": 5, "name": "Posterior hippocampus", "category": STRUCTURE, "type": HIPPOCAMPUS},
 ]
@@ -148,6 +150,9 @@ def test_segments_are_coded_and_an_empty_one_stays(write_series, tmp_path):
         assert segment.SegmentAlgorithmType == "AUTOMATIC"
         algorithm = segment.SegmentationAlgorithmIdentificationSequence[0]
         assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == MAKER
+    kinds = [segment.SegmentedPropertyTypeCodeSequence[0] for segment in seg.SegmentSequence]
+    sides = [kind.get("SegmentedPropertyTypeModifierCodeSequence", [None])[0] for kind in kinds]
+    assert (sides[0].CodeValue, sides[0].CodeMeaning) == ("7771000", "Left") and sides[1:] == [None, None]
     shown = [segment.get("RecommendedDisplayCIELabValue") for segment in seg.SegmentSequence]
     lightness, a, b = (value / 65535 for value in shown[0])  # of #E69F00, as highdicom converts it
     assert (100 * lightness, 255 * a - 128, 255 * b - 128) == pytest.approx((70.6, 16.5, 74.7), abs=1)

@@ -81,8 +81,9 @@ def write_dicom_seg(
         mask: whole numbers, shape (i, j, k) of `series`; 0 is background.
         series: what was segmented, on its own grid (not one resampled from a tilt).
         labels: one segment each, in this order, also where the mask has none of it:
-            `{"value": 1, "name": "...", "category": CODE, "type": CODE}` and, if wanted, `"anatomy": CODE`, where CODE
-            is `{"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"}`, and `"colour": "#RRGGBB"`,
+            `{"value": 1, "name": "...", "category": CODE, "type": CODE}` and, if wanted, `"laterality": CODE` (left or
+            right, a modifier of the type), `"anatomy": CODE`, where CODE is
+            `{"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"}`, and `"colour": "#RRGGBB"`,
             in which viewers show the segment.
         path: the file, replaced if it exists, never half written.
         algorithm_name: what made the mask.
@@ -288,7 +289,7 @@ def _descriptions(labels: Sequence[Mapping[str, Any]], algorithm_name: str, algo
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name=algorithm_name, family=codes.DCM.ArtificialIntelligence, version=algorithm_version
     )
-    return [
+    descriptions = [
         highdicom.seg.SegmentDescription(
             segment_number=number,
             segment_label=str(label["name"])[:64],
@@ -301,6 +302,11 @@ def _descriptions(labels: Sequence[Mapping[str, Any]], algorithm_name: str, algo
         )
         for number, label in enumerate(labels, 1)
     ]
+    for description, label in zip(descriptions, labels, strict=True):
+        if "laterality" in label:  # which highdicom has no argument for
+            (kind,) = description.SegmentedPropertyTypeCodeSequence
+            kind.SegmentedPropertyTypeModifierCodeSequence = [_code(label["laterality"])]
+    return descriptions
 
 
 def _code(code: Mapping[str, str]) -> Any:
