@@ -50,11 +50,11 @@ def test_the_hippocampus_is_planned_as_it_is_shipped():
 
 def test_a_large_structure_is_worked_on_coarser_so_that_a_patch_shows_it():
     ids = train(ATRIUM)
-    assert ids["spacing"][0] == ids["spacing"][1] and 0.9 < ids["spacing"][0] < 1.5 and ids["spacing"][2] >= 1.25
+    assert len(set(ids["spacing"])) == 1 and 1.25 < ids["spacing"][0] < 1.75
     shown = [side * step for side, step in zip(ids["patch_size"], ids["spacing"], strict=True)]
-    assert all(mm >= extent for mm, extent in zip(shown, (100, 85, 65), strict=True))
+    assert all(mm >= extent for mm, extent in zip(shown, (150, 125, 97), strict=True))
     assert ids["foreground_share"] == 0.5 and ids["roi_size"] == ids["patch_size"] and ids["grow_windows"] is False
-    assert ids["val_cases"] == 3 and 1 < ids["val_interval"] <= ids["epochs"] / 3
+    assert 3 <= ids["val_cases"] < 16 and 1 < ids["val_interval"] <= ids["epochs"] / 3
 
 
 def test_few_cases_are_passed_over_several_times_an_epoch():
@@ -75,7 +75,7 @@ def test_small_structures_stay_several_voxels_wide():
 
 def test_thick_slices_are_pooled_within_first_and_turned_within_only():
     ids = train(THICK_CT)
-    assert ids["spacing"] == [0.8, 0.8, 5]
+    assert 0.8 <= ids["spacing"][0] == ids["spacing"][1] < 1.1 and ids["spacing"][2] == 5
     network = ids["network_def"]
     assert network["stem_stride"] == [2, 2, 1] and network["strides"][1] == [2, 2, 1] and network["strides"][3] == 2
     assert [kernel[2] for kernel in network["kernel_size"]][:3] == [3, 3, 7] and network["kernel_size"][-1] == [7, 7, 7]
