@@ -98,26 +98,34 @@ class HeadCascade:
         """The names of a head's classes, if the network calls those of one hippocampus `parts`."""
         return [f"{side} {part}" for side in SIDES for part in parts]
 
-    def segment(self, volume: Volume, segmenter: Segmenter, with_probabilities: bool = False) -> SegmentedHead:
+    def segment(
+        self,
+        volume: Volume,
+        segmenter: Segmenter,
+        with_probabilities: bool = False,
+        places: HeadPlaces | None = None,
+    ) -> SegmentedHead:
         """Segment both hippocampi.
 
         Args:
             volume: of a head.
             segmenter: of a box around one hippocampus.
             with_probabilities: whether to keep those of the classes.
+            places: of the hippocampi; None for those that the locator finds.
 
         Raises:
             Refused: When the locator finds no head in it.
         """
-        places = locate(volume, self._loaded())
+        places = places or locate(volume, self._loaded())
         centres = [places.left, places.right]
         boxes = self._boxes(centres, upright(places.right - places.left), segmenter)
+        at_rest = False
         for number in range(1, PASSES + 1):
             found = [_segmented(volume, box, segmenter) for box in boxes]
-            moved, centres = self._moved(boxes, found, centres, segmenter)
-            at_rest = all(
-                np.abs(one.corners - other.corners).max() < AT_REST for one, other in zip(boxes, moved, strict=True)
-            )
+            if min(map(_millilitres, boxes, found)) < LEAST:
+                break
+            moved, centres = self._moved(boxes, found, segmenter)
+            at_rest = all(np.abs(a.corners - b.corners).max() < AT_REST for a, b in zip(boxes, moved, strict=True))
             if at_rest or number == PASSES:
                 break
             boxes = moved
@@ -147,11 +155,9 @@ class HeadCascade:
         return boxes
 
     def _moved(
-        self, boxes: Sequence[Box], found: Sequence[np.ndarray], centres: Sequence[np.ndarray], segmenter: Segmenter
+        self, boxes: Sequence[Box], found: Sequence[np.ndarray], segmenter: Segmenter
     ) -> tuple[list[Box], list[np.ndarray]]:
-        """The boxes where the masks say that they should lie, and the masks' centres; as they were without both."""
-        if min(_millilitres(box, one) for box, one in zip(boxes, found, strict=True)) < LEAST:
-            return list(boxes), list(centres)
+        """The boxes where the masks say that they should lie, and the masks' centres."""
         places, forward = [], np.zeros(3)
         for box, one in zip(boxes, found, strict=True):
             mm = np.argwhere(one.argmax(0)) @ box.affine[:3, :3].T + box.affine[:3, 3]
@@ -190,9 +196,9 @@ class HeadCascade:
             return [f"no {side} hippocampus was found."]
         doubts, (low, high) = [], self.volume_ml
         if not low <= millilitres <= high:
+            size = "smaller" if millilitres < low else "larger"
             doubts.append(
-                f"the {side} hippocampus has {millilitres:.2f} mL, those that the network learnt from have "
-                f"{low:g} to {high:g} mL."
+                f"the {side} hippocampus is {size} than all that the network learnt from, {low:g} to {high:g} mL."
             )
         if _touches_side(mask):
             doubts.append(f"the {side} hippocampus reaches the side of its box, which may cut it.")
