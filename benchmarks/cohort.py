@@ -1,6 +1,7 @@
 """A cohort by parts and by Dask workers that are killed at random: what is lost, and what the splitting costs.
 
     python -m benchmarks.cohort [--cases 2000] [--workers 4] [--every 20] [--shape 35x50x36] [--seed 0]
+                                [--what losses rates]
 
 First made volumes are segmented by so many processes of `ulite predict --part K/N --resume`, and then on so many Dask
 workers; meanwhile one of them, drawn at random, is killed every so many seconds (0: none is), and starts again. It says
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=20, help="seconds from one kill to the next")
     parser.add_argument("--shape", default="35x50x36")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--what", nargs="+", choices=["losses", "rates"], default=["losses", "rates"])
     parser.add_argument("--rate", nargs=3, metavar=("WAY", "INPUT", "OUTPUT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.rate:
@@ -55,16 +57,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_volumes(folder / "in", options.cases, [int(n) for n in options.shape.split("x")])
-        records = []
-        for way, run in (("parts", run_parts), ("dask", run_on_dask)):
-            started = time.perf_counter()
-            kills = run(folder / "in", folder / way, options.workers, options.every)
-            seconds = time.perf_counter() - started
-            records.append(json.loads((folder / way / "predictions.json").read_text()))
-            print(f"{way}: {kills} killed, {seconds:.0f} s; {verdict(records[-1], folder / way, options.cases)}")
-        masks = [{k: v for k, v in one["files"].items() if k.endswith(".nii.gz")} for one in records]
-        print(f"masks of both ways are {'equal' if masks[0] == masks[1] else 'DIFFERENT'}")
-        compare(folder)
+        if "losses" in options.what:
+            find_losses(folder, options)
+        if "rates" in options.what:
+            compare_rates(folder)
+
+
+def find_losses(folder: Path, options: argparse.Namespace) -> None:
+    """Segment by parts and on Dask while processes are killed, and print what became of the cases."""
+    records = []
+    for way, run in (("parts", run_parts), ("dask", run_on_dask)):
+        started = time.perf_counter()
+        kills = run(folder / "in", folder / way, options.workers, options.every)
+        seconds = time.perf_counter() - started
+        records.append(json.loads((folder / way / "predictions.json").read_text()))
+        verdict = what_became(records[-1], folder / way, options.cases)
+        print(f"{way}: {kills} killed, {seconds:.0f} s; {verdict}", flush=True)
+    masks = [{name: state for name, state in one["files"].items() if name.endswith(".nii.gz")} for one in records]
+    print(f"masks of both ways are {'equal' if masks[0] == masks[1] else 'DIFFERENT'}", flush=True)
 
 
 def make_volumes(folder: Path, number: int, shape: Sequence[int]) -> None:
@@ -104,9 +114,11 @@ def run_parts(source: Path, output: Path, workers: int, every: float) -> int:
 
 def run_on_dask(source: Path, output: Path, workers: int, every: float) -> int:
     """Segment on a local Dask cluster; how many workers were killed."""
+    import dask
+
+    dask.config.set({"logging.distributed": "error"})  # before it is imported
     from distributed import LocalCluster
 
-    runner = DaskRunner(f"local:{workers}")  # before the cluster, so that Dask is quiet
     with LocalCluster(workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
         runner = DaskRunner(cluster.scheduler_address, overrides={"threads": 1})
 
@@ -140,7 +152,7 @@ def killing(pids: Callable[[], list[int]], every: float) -> Iterator[list[int]]:
         thread.join()
 
 
-def verdict(record: dict[str, Any], folder: Path, number: int) -> str:
+def what_became(record: dict[str, Any], folder: Path, number: int) -> str:
     """What became of the cases, by the record and by what lies there."""
     recorded = Counter(case["id"] for case in record["cases"])
     done = {case["id"] for case in record["cases"] if case["status"] in ("done", "empty", "skipped")}
@@ -149,7 +161,7 @@ def verdict(record: dict[str, Any], folder: Path, number: int) -> str:
     return f"{len(done & there)} of {number} done, {number - len(done & there)} lost, {twice} recorded twice"
 
 
-def compare(folder: Path) -> None:
+def compare_rates(folder: Path) -> None:
     """Print the rates of the three ways to use two cores."""
     rates: dict[str, float] = {}
     for way, parts in (("one process", ["one"]), ("two parts", ["1/2", "2/2"]), ("two Dask workers", ["dask"])):
