@@ -104,9 +104,11 @@ def _table(file: TextIO) -> Any:
 
 
 def _classes(results: Sequence[CaseResult]) -> list[list[Any]]:
-    """Value and name of every class, as BIDS's lookup table has them."""
-    names = {volume.value: volume.label for result in results for volume in result.volumes}
-    return [["index", "name"], *([value, name] for value, name in sorted(names.items()))]
+    """Value and name of every class, as BIDS's lookup table has them; where cases differ in it, all names."""
+    names: dict[int, dict[str, None]] = {}
+    for volume in (volume for result in results for volume in result.volumes):
+        names.setdefault(volume.value, {})[volume.label] = None
+    return [["index", "name"], *([value, " or ".join(labels)] for value, labels in sorted(names.items()))]
 
 
 def _volumes(results: Sequence[CaseResult], folder: Path, desc: str) -> list[list[Any]]:
