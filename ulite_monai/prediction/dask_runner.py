@@ -13,6 +13,7 @@ from typing import Any
 
 from ulite_monai.bundles import BUNDLES
 from ulite_monai.datasets.cases import Case
+from ulite_monai.engines import worker_process
 from ulite_monai.engines.process import cores
 from ulite_monai.errors import InputError, input_error, reason
 from ulite_monai.io.atomic import THIS_PROCESS, OutputLost, remove_leftovers
@@ -133,9 +134,14 @@ def _local_cluster(processes: int) -> Iterator[Any]:
     import psutil
     from distributed import LocalCluster
 
-    options = {"threads_per_worker": 1, "memory_limit": psutil.virtual_memory().total // processes}
     with LocalCluster(
-        n_workers=processes, processes=True, dashboard_address=None, silence_logs=logging.CRITICAL, **options
+        n_workers=processes,
+        threads_per_worker=1,
+        processes=True,
+        memory_limit=psutil.virtual_memory().total // processes,
+        dashboard_address=None,
+        silence_logs=logging.CRITICAL,
+        preload=worker_process.__name__,
     ) as cluster:
         yield cluster
 
