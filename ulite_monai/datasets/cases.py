@@ -32,6 +32,7 @@ __all__ = [
     "main_file",
     "require_unique",
     "stem",
+    "with_channels",
 ]
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -53,24 +54,33 @@ class Case:
         image: the file of each channel, or the folder (or file) that holds a DICOM series.
         label: the label's file, where there is one.
         series: the DICOM series below `image`, usable or not (see its `problem`); None for files.
+        stacked: how many channels lie along the fourth axis of the one file; 1 for a file each.
     """
 
     id: str
     image: tuple[Path, ...]
     label: Path | None = None
     series: DicomSeries | None = None
+    stacked: int = 1
 
     @property
     def is_image(self) -> bool:
         """Whether it is a 2D image, not a volume."""
         return self.series is None and is_image_file(self.image[0])
 
-    def item(self) -> dict[str, Any]:
-        """The case as MONAI's transforms take it: `image` (a path, or one per channel), `label`, `case_id`.
+    @property
+    def channels(self) -> list[str]:
+        """What names each channel, as `ulite_monai.io.references` and `LoadVolumed` understand it.
 
-        A DICOM series is written `<folder>#<series id>`, which `LoadVolumed` understands.
+        It is a path, `<folder>#<series id>` for a DICOM series, or `<file>#<number>` for a channel of a 4D file.
         """
-        paths = [str(p) if self.series is None else f"{p}#{self.series.id}" for p in self.image]
+        if self.stacked > 1:
+            return [f"{self.image[0]}#{number}" for number in range(self.stacked)]
+        return [str(p) if self.series is None else f"{p}#{self.series.id}" for p in self.image]
+
+    def item(self) -> dict[str, Any]:
+        """The case as MONAI's transforms take it: `image` (one of `channels`, or their list), `label`, `case_id`."""
+        paths = self.channels
         item: dict[str, Any] = {"image": paths[0] if len(paths) == 1 else paths, "case_id": self.id}
         if self.label is not None:
             item["label"] = str(self.label)
@@ -138,7 +148,8 @@ def find_cases_and_others(path: str | Path, channels: int = 1) -> tuple[list[Cas
             `imagesTs`, else `imagesTr`), or with `images` beside `masks`; a folder of files, searched recursively,
             through links too; a DICOM file, or a folder with any number of DICOM series in any arrangement.
         channels: of the network that is to segment them. Where it takes several, files named `_0000`, `_0001`, ... are
-            the channels of a case in any folder, else in `imagesTr` and `imagesTs` alone.
+            the channels of a case in any folder, else in `imagesTr` and `imagesTs` alone; and so are the volumes
+            along the fourth axis of a NIfTI file.
 
     Returns:
         Cases ordered by id, and how many files of a DICOM tree are no images, by the reason.
@@ -160,12 +171,34 @@ def find_cases_and_others(path: str | Path, channels: int = 1) -> tuple[list[Cas
         root = next((root / name for name in (*LAYOUT_FOLDERS, *pairs) if (root / name).is_dir()), root)
         below = _inputs_below(root) if root.is_dir() else []
         series, others = _from_dicom(root)
-        cases = [*_from_files(root, below, everywhere=channels > 1), *_from_unreadable(root, below), *series]
+        whole = _stacked_below(root, below) if channels > 1 else ()
+        cases = [*_from_files(root, below, whole, channels > 1), *_from_unreadable(root, below), *series]
     if not cases:
         ours = " but what this program wrote, which is no input" if root.is_dir() and written_below([root]) else ""
         readable = f"{', '.join(SUFFIXES)}, DICOM"
         raise InputError(f"{root}: holds no volume or image that can be read ({readable}){ours}{_passed_over(others)}.")
+    if channels > 1:
+        cases = [with_channels(case) for case in cases]
     return require_unique(cases), others
+
+
+def with_channels(case: Case, timed: bool = True) -> Case:
+    """The case with the channels along the fourth axis of its file, where that is a 4D NIfTI file.
+
+    Args:
+        case: as its files' names tell it.
+        timed: whether the header may call the fourth axis time, as that of every 4D file by ITK does.
+    """
+    from ulite_monai.io.nifti import fourth_axis
+    from ulite_monai.io.read_volume import NIFTI_SUFFIXES
+
+    if len(case.image) > 1 or not case.image[0].name.lower().endswith(NIFTI_SUFFIXES):
+        return case
+    try:
+        count, is_time = fourth_axis(case.image[0])
+    except Exception:  # whatever a header provokes; its reader says so, and the other cases go on
+        return case
+    return replace(case, stacked=count) if timed or not is_time else case
 
 
 def cases_in_folder(folder: Path, whole: Container[str] = ()) -> list[Case]:
@@ -215,6 +248,13 @@ def _from_files(
     """A case a file, but for nnU-Net's channels; `whole` holds stems that are cases of their own all the same."""
     files = {main_file(p) for p in paths if is_file_or_broken_link(p) and is_readable(p)}
     return _join_channels(root, sorted(files), whole, everywhere)
+
+
+def _stacked_below(root: Path, paths: Iterable[Path]) -> set[str]:
+    """Names of the 4D files that a number at their end would make one channel of a case."""
+    names = {path: (path.parent / stem(path)).relative_to(root).as_posix() for path in paths if is_readable(path)}
+    numbered = {path: name for path, name in names.items() if re.search(r"_[0-9]{4}$", name)}
+    return {name for path, name in numbered.items() if with_channels(Case(name, (path,))).stacked > 1}
 
 
 def _inputs_below(root: Path) -> list[Path]:

@@ -17,9 +17,7 @@ from ulite_monai.datasets.labelled_set import LabelledSet, read_labelled_set
 from ulite_monai.datasets.preflight import Finding, check_items
 from ulite_monai.io.affine import spacing_of
 from ulite_monai.io.images import image_size, is_image_file, read_label_image
-from ulite_monai.io.nifti import read_nifti_grid
-from ulite_monai.io.read_volume import NIFTI_SUFFIXES
-from ulite_monai.io.references import read_reference
+from ulite_monai.io.references import header_grid, header_is_enough, read_reference, referred_file
 
 __all__ = ["CheckReport", "CheckedCase", "check_dataset"]
 
@@ -125,8 +123,8 @@ def _read(item: Mapping[str, Any]) -> CheckedCase:
     image, label = first_image(item), str(item["label"])
     if is_image_file(image):
         return CheckedCase(item["case_id"], image_size(image), label_voxels=_label_voxels(read_label_image(label)))
-    if image.lower().endswith(NIFTI_SUFFIXES):
-        shape, affine = read_nifti_grid(image)
+    if header_is_enough(image):
+        shape, affine = header_grid(image)
     else:
         volume = read_reference(image)
         shape, affine = volume.array.shape, volume.affine
@@ -158,7 +156,8 @@ def _spacing_outliers(read: Mapping[str, CheckedCase]) -> list[Finding]:
 def _duplicates(data_set: LabelledSet) -> list[Finding]:
     same: dict[str, list[str]] = defaultdict(list)
     for item in data_set.items:
-        paths = [Path(path) for path in (item["image"] if isinstance(item["image"], list) else [item["image"]])]
+        references = item["image"] if isinstance(item["image"], list) else [item["image"]]
+        paths = list(dict.fromkeys(referred_file(reference) for reference in references))
         if all(path.is_file() for path in paths):
             same[_hash(paths)].append(item["case_id"])
     return [

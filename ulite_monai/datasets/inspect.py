@@ -8,11 +8,11 @@ from pathlib import Path
 
 import nibabel as nib
 
-from ulite_monai.datasets.cases import Case, find_cases_and_others
+from ulite_monai.datasets.cases import Case, find_cases_and_others, with_channels
 from ulite_monai.errors import reason
 from ulite_monai.io.affine import spacing_of
 from ulite_monai.io.images import open_image
-from ulite_monai.io.read_volume import read_volume
+from ulite_monai.io.references import read_references
 
 __all__ = ["Inspected", "Inspection", "inspect_path"]
 
@@ -74,12 +74,14 @@ def _inspect(case: Case) -> Inspected:
     try:
         if case.is_image:
             return _inspect_image(case)
-        volumes = [read_volume(file, "replace") for file in case.image]
+        case = with_channels(case, timed=False)
+        volumes = read_references(case.channels, "replace")
     except Exception as error:  # whatever one file provokes, the others are listed
         return Inspected(case.id, problem=_problem(case, error))
     first = volumes[0]
     axes = "".join(str(axis) for axis in nib.orientations.aff2axcodes(first.affine))
-    notes = tuple(warning for volume in volumes for warning in volume.warnings)
+    stacked = [f"holds {case.stacked} channels, for a bundle that takes so many."] if case.stacked > 1 else []
+    notes = (*stacked, *(warning for volume in volumes for warning in volume.warnings))
     return Inspected(case.id, "", "", first.array.shape, spacing_of(first.affine), axes, notes=notes)
 
 

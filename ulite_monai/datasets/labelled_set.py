@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ulite_monai.datasets.cases import with_channels
 from ulite_monai.datasets.layouts import Layout, find_layout
 from ulite_monai.errors import InputError
 from ulite_monai.io.images import is_image_file, read_label_image
@@ -71,7 +72,7 @@ def read_labelled_set(dataset: str | Path, group: str | None = None) -> Labelled
         InputError: When the data set has no layout that is known, lacks files, contradicts itself, or the pattern
             doesn't group it.
     """
-    layout = find_layout(dataset)
+    layout = _with_channels(find_layout(dataset))
     groups = dict(layout.groups) if group is None else _grouped([case.id for case in layout.cases], group)
     items = [
         case.item()
@@ -176,21 +177,44 @@ def _whole(ignore: Any, layout: Layout) -> int | None:
     return ignore
 
 
+def _with_channels(layout: Layout) -> Layout:
+    """The layout with the channels of images in one 4D file; a series in time is one where it is declared so."""
+    said = _said_channels(layout)
+    declared = len(said) > 1 or layout.said.get("tensorImageSize") == "4D"
+    cases = [with_channels(case, timed=declared) for case in layout.cases]
+    odd = next((case for case in cases if case.stacked > 1 and said and case.stacked != len(said)), None)
+    if odd is not None:
+        raise InputError(
+            f"{layout.source}: names {len(said)} channels, {', '.join(said)}, but {odd.image[0]} holds {odd.stacked} "
+            "along its fourth axis; correct one of them."
+        )
+    return replace(layout, cases=cases)
+
+
+def _said_channels(layout: Layout) -> list[str]:
+    """Names of the channels, as far as the data set says them one by one."""
+    said = layout.said.get("channel_names") or layout.said.get("modality") or {}
+    said = {} if isinstance(said, str) else said if isinstance(said, Mapping) else dict(enumerate(said))
+    return [str(name) for _, name in sorted(said.items(), key=lambda one: int(one[0]) if str(one[0]).isdigit() else 0)]
+
+
 def _channels(layout: Layout) -> tuple[list[str], str | None]:
     """Names of the channels, and the modality if all have one that is declared."""
-    said = layout.said.get("channel_names") or layout.said.get("modality") or {}
-    said = {"0": said} if isinstance(said, str) else said if isinstance(said, Mapping) else dict(enumerate(said))
-    names = [str(name) for _, name in sorted(said.items(), key=lambda one: int(one[0]) if str(one[0]).isdigit() else 0)]
-    count = len(layout.cases[0].image)
-    if said and len(said) != count and layout.said.get("channel_names"):
+    one_name = layout.said.get("channel_names") or layout.said.get("modality")
+    names = [one_name] if isinstance(one_name, str) else _said_channels(layout)
+    first = layout.cases[0]
+    count = len(first.channels)
+    if names and len(names) != count and layout.said.get("channel_names"):
         raise InputError(
-            f"{layout.source}: names {len(said)} channels, {', '.join(names)}, but {layout.cases[0].id} has {count}; "
-            f"its files would be {layout.cases[0].id}_0000, _0001, ...; correct one of them."
+            f"{layout.source}: names {len(names)} channels, {', '.join(names)}, but {first.id} has {count}; "
+            f"its files would be {first.id}_0000, _0001, ...; correct one of them."
         )
     modalities = {"CT" if name.upper() == "CT" else "MR" if MR.fullmatch(name) else None for name in names}
     modality = modalities.pop() if len(modalities) == 1 else None
     if len(names) != count:
-        names = list(layout.channels) or (["image"] if count == 1 else [f"image_{n}" for n in range(count)])
+        names = list(layout.channels)
+    if len(names) != count:
+        names = ["image"] if count == 1 else [f"image_{n}" for n in range(count)]
     return names, modality
 
 

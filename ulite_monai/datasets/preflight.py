@@ -21,9 +21,8 @@ from ulite_monai.io.dicom.series import DicomSeries
 from ulite_monai.io.finite import NonFinite, settle_nonfinite
 from ulite_monai.io.grids import on_grid_of
 from ulite_monai.io.images import image_size, is_image_file, open_image, read_label_image
-from ulite_monai.io.nifti import read_nifti_grid
-from ulite_monai.io.read_volume import NIFTI_SUFFIXES, load_readers
-from ulite_monai.io.references import read_reference
+from ulite_monai.io.read_volume import load_readers
+from ulite_monai.io.references import header_grid, header_is_enough, read_reference, read_references, referred_file
 from ulite_monai.io.volume import Volume, require_same_grid
 
 __all__ = ["Finding", "check_items", "corner_displacement"]
@@ -146,7 +145,7 @@ def _check_headers(item: dict[str, Any], expected: tuple[int, str]) -> list[Find
     images, (number, why) = _channels(item), expected
     errors = []
     if len(images) != number:
-        errors.append(f"{images[0]}: the case has {len(images)} channels, but {why}.")
+        errors.append(f"{referred_file(str(images[0]))}: the case has {len(images)} channels, but {why}.")
     grids = []
     for path in (*map(str, images), str(item["label"])):
         try:
@@ -158,21 +157,20 @@ def _check_headers(item: dict[str, Any], expected: tuple[int, str]) -> list[Find
     for other in others:
         if first is not None and other is not None:
             errors += [finding.text for finding in _check_same_grid("", first, other) if finding.level == "error"]
-    return [Finding("error", _id(item), text) for text in errors]
+    return [Finding("error", _id(item), text) for text in dict.fromkeys(errors)]  # once for the channels of one file
 
 
 def _header(path: str) -> _Grid | None:
     """The grid that a file's header states; None where the voxels must be read for it."""
-    file = Path(path)
-    if not file.exists() and "#" not in path:
+    file = referred_file(path)
+    if not file.exists() and "#" not in str(file):
         raise _Unreadable(f"{path}: doesn't exist; restore it or take the case out.")
     if file.is_file() and file.stat().st_size == 0:
         raise _Unreadable(f"{path}: is empty (0 bytes); restore it or take the case out.")
     if is_image_file(file):
         return _Grid(path, image_size(file), np.eye(4), is_image=True)
-    if file.is_file() and path.lower().endswith(NIFTI_SUFFIXES):
-        shape, affine = read_nifti_grid(file)
-        return _turned(path, shape, affine)
+    if file.is_file() and header_is_enough(path):
+        return _turned(path, *header_grid(path))
     return None
 
 
@@ -185,7 +183,7 @@ def _check_voxels(
 ) -> _Checked:
     case_id = _id(item)
     try:
-        channels = [_load(str(path), on_nonfinite, resample_tilt) for path in _channels(item)]
+        channels = _load([str(path) for path in _channels(item)], on_nonfinite, resample_tilt)
         label = _load_label(str(item["label"]), channels[0])
     except (_Unreadable, InputError) as error:
         return _Checked(case_id, [Finding("error", case_id, str(error))])
@@ -226,12 +224,17 @@ class _Unreadable(Exception):
     pass
 
 
-def _load(path: str, on_nonfinite: NonFinite = "error", resample_tilt: bool = False) -> _Loaded:
-    if is_image_file(path):
-        warnings: list[str] = []
-        array = settle_nonfinite(np.asarray(open_image(path, warnings)), Path(path), "error", warnings)
-        return _Loaded(_Grid(path, array.shape[1::-1], np.eye(4), is_image=True), array, warnings)
-    return _canonical(path, read_reference(path, on_nonfinite, resample_tilt))
+def _load(paths: Sequence[str], on_nonfinite: NonFinite = "error", resample_tilt: bool = False) -> list[_Loaded]:
+    if is_image_file(paths[0]):
+        return [_load_image(path) for path in paths]
+    volumes = read_references(paths, on_nonfinite, resample_tilt)
+    return [_canonical(path, volume) for path, volume in zip(paths, volumes, strict=True)]
+
+
+def _load_image(path: str) -> _Loaded:
+    warnings: list[str] = []
+    array = settle_nonfinite(np.asarray(open_image(path, warnings)), Path(path), "error", warnings)
+    return _Loaded(_Grid(path, array.shape[1::-1], np.eye(4), is_image=True), array, warnings)
 
 
 def _load_label(path: str, image: _Loaded) -> _Loaded:

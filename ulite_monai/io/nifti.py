@@ -27,8 +27,9 @@ from ulite_monai.io.affine import settle_affine, spacing_of
 from ulite_monai.io.finite import NonFinite, settle_nonfinite, warn_of_lost_steps
 from ulite_monai.io.volume import Volume
 
-__all__ = ["read_nifti", "read_nifti_grid"]
+__all__ = ["fourth_axis", "read_nifti", "read_nifti_channels", "read_nifti_grid"]
 
+SECONDS = ("sec", "msec", "usec")
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 # Deflate can't do better than 1032 bytes for one; a header that promises more is corrupt, and believing it could take
 # all the memory there is.
@@ -40,6 +41,7 @@ GEOMETRY = (
     *("xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
     *("sform_code", "srow_x", "srow_y", "srow_z"),
 )
+SPACE = 0x07  # the bits of xyzt_units that hold the unit of space; others hold that of time
 SURFACES = (".gii", ".gii.gz", ".surf", ".stl", ".vtk", ".ply", ".obj")
 BROKEN = (OSError, EOFError, zlib.error, ValueError, ImageFileError, HeaderDataError, WrapStructError, OverflowError)
 
@@ -66,22 +68,60 @@ def read_nifti(path: str | Path, on_nonfinite: NonFinite = "error") -> Volume:
     array = _values(path, image).reshape(shape)
     array = settle_nonfinite(array, path, on_nonfinite, warnings)
     warn_of_lost_steps(array, _slope(image), path, warnings)
-    header = _geometry(image.header) if isinstance(image.header, Nifti1Header) else None
-    return Volume(array, affine, path, header, warnings)
+    return Volume(array, affine, path, _geometry(image.header), warnings)
 
 
-def read_nifti_grid(path: str | Path) -> tuple[tuple[int, ...], np.ndarray]:
-    """Shape and affine as `read_nifti` gives them, by the header alone."""
-    _, shape, affine = _grid(Path(path), [])
-    return shape, affine
+def read_nifti_channels(path: str | Path, on_nonfinite: NonFinite = "error") -> list[Volume]:
+    """The volumes along the fourth axis of a NIfTI file, which are the channels of one image.
+
+    Args:
+        path: as `read_nifti` takes it; of shape (i, j, k, channels).
+        on_nonfinite: what to do about NaN and infinite voxels.
+
+    Returns:
+        A volume a channel, as `read_nifti` would give it if it lay in a 3D file: nothing of the fourth axis is left.
+        The first one's warnings are also those about the file.
+
+    Raises:
+        InputError: As `read_nifti` does.
+    """
+    path = Path(path)
+    of_file: list[str] = []
+    image, shape, affine = _grid(path, of_file, most_axes=4)
+    values = _values(path, image).reshape((*shape[:3], -1))
+    volumes = []
+    for number, channel in enumerate(np.moveaxis(values, -1, 0)):
+        name, warnings = f"{path}, channel {number}", [] if number else of_file
+        array = settle_nonfinite(channel, name, on_nonfinite, warnings)
+        warn_of_lost_steps(array, _slope(image), name, warnings)
+        volumes.append(Volume(array, affine.copy(), path, _geometry(image.header, SPACE), warnings))
+    return volumes
 
 
-def _grid(path: Path, warnings: list[str]) -> tuple[SpatialImage, tuple[int, ...], np.ndarray]:
+def read_nifti_grid(path: str | Path, of_channels: bool = False) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine as `read_nifti` gives them, or `read_nifti_channels` for each channel, by the header alone."""
+    _, shape, affine = _grid(Path(path), [], most_axes=4 if of_channels else 3)
+    return shape[:3], affine
+
+
+def fourth_axis(path: str | Path) -> tuple[int, bool]:
+    """How many volumes lie along the fourth axis of a NIfTI file, and whether its header says that it is time.
+
+    Raises:
+        InputError: As `read_nifti` does.
+    """
+    image, shape, _ = _grid(Path(path), [], most_axes=4)
+    header: Any = image.header
+    timed = isinstance(header, Nifti1Header) and _unit(header, 1) in SECONDS and float(header["pixdim"][4]) > 0
+    return (shape[3] if len(shape) == 4 else 1), timed
+
+
+def _grid(path: Path, warnings: list[str], most_axes: int = 3) -> tuple[SpatialImage, tuple[int, ...], np.ndarray]:
     if path.name.lower().endswith(SURFACES):
         raise InputError(f"{path}: is a surface, not a volume; give the volume that it was made from.")
     with _remarks_as_warnings(path, warnings):
         image = _open(path)
-    shape = _volume_shape(path, image)
+    shape = _volume_shape(path, image, most_axes)
     _check_size(path, image)
     return image, shape, _affine(path, image, warnings)
 
@@ -141,7 +181,7 @@ def _remarks_as_warnings(path: Path, warnings: list[str]) -> Iterator[None]:
 _NIBABELS_LOGGER = threading.Lock()  # one for the whole process, and files are read in threads
 
 
-def _volume_shape(path: Path, image: SpatialImage) -> tuple[int, ...]:
+def _volume_shape(path: Path, image: SpatialImage, most_axes: int) -> tuple[int, ...]:
     kind = image.get_data_dtype()
     if kind.names or kind.kind == "V":
         raise InputError(f"{path}: holds colours ({kind.names or kind}), not intensities; convert it to grey values.")
@@ -150,13 +190,13 @@ def _volume_shape(path: Path, image: SpatialImage) -> tuple[int, ...]:
     shape = tuple(int(n) for n in image.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
-    if len(shape) > 3:
-        raise InputError(
-            f"{path}: holds {int(np.prod(shape[3:]))} volumes (shape {shape}), one is needed; split it and give the "
-            "one to segment, for example with nibabel.funcs.four_to_three."
-        )
     if len(shape) < 2 or 0 in shape:
         raise InputError(f"{path}: has shape {shape}, which is no volume; export it again.")
+    if len(shape) > most_axes:
+        raise InputError(
+            f"{path}: holds {int(np.prod(shape[3:]))} volumes (shape {shape}), one is needed; split it, for example "
+            "with nibabel.funcs.four_to_three, and give one of them."
+        )
     return (*shape, 1) if len(shape) == 2 else shape
 
 
@@ -245,12 +285,20 @@ def _nifti_affine(path: Path, image: Any, warnings: list[str]) -> np.ndarray:
     return np.asarray(affine, dtype=np.float64)
 
 
-def _geometry(header: Nifti1Header) -> Nifti1Header:
-    """A new header of the same version, in this machine's byte order, that places voxels as `header` does."""
+def _geometry(header: Any, units: int = 0xFF) -> Nifti1Header | None:
+    """A new header of the same version, in this machine's byte order, that places voxels as `header` does.
+
+    Args:
+        header: of the file; one of Analyze gives None.
+        units: the bits of its units to keep.
+    """
+    if not isinstance(header, Nifti1Header):
+        return None
     kept = Nifti2Header() if isinstance(header, Nifti2Header) else Nifti1Header()
     for name in GEOMETRY:
         kept[name] = header[name]
     kept["pixdim"][:4] = header["pixdim"][:4]
+    kept["xyzt_units"] &= units
     return kept
 
 
@@ -269,9 +317,10 @@ def _qform(header: Nifti1Header) -> np.ndarray | None:
     return qform if np.isfinite(qform).all() else None
 
 
-def _unit(header: Nifti1Header) -> str:
+def _unit(header: Nifti1Header, axis: int = 0) -> str:
+    """The unit of space (0), or of time (1)."""
     try:
-        return header.get_xyzt_units()[0]
+        return header.get_xyzt_units()[axis]
     except KeyError:
         return "unknown"
 

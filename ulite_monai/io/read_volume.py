@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ulite_monai.errors import InputError, reason
@@ -10,7 +11,7 @@ from ulite_monai.io.finite import NonFinite
 from ulite_monai.io.images import has_deep_colours
 from ulite_monai.io.volume import Volume
 
-__all__ = ["load_readers", "read_volume"]
+__all__ = ["NIFTI_SUFFIXES", "load_readers", "read_channels", "read_volume"]
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz", ".gii", ".gii.gz")
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -37,8 +38,24 @@ def read_volume(path: str | Path, on_nonfinite: NonFinite = "error", resample_ti
         InputError: When there isn't exactly one readable volume.
     """
     path = Path(path).expanduser()
-    try:
+    with _told(path):
         return _read(path, on_nonfinite, resample_tilt)
+
+
+def read_channels(path: str | Path, on_nonfinite: NonFinite = "error") -> list[Volume]:
+    """Read the volumes along the fourth axis of a NIfTI file; see `ulite_monai.io.nifti.read_nifti_channels`."""
+    from ulite_monai.io.nifti import read_nifti_channels
+
+    path = Path(path).expanduser()
+    with _told(path):
+        return read_nifti_channels(path, on_nonfinite)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Whatever goes wrong with a file is an InputError that names it."""
+    try:
+        yield
     except InputError:
         raise
     except Exception as error:  # whatever a file provokes deep inside a library

@@ -21,10 +21,9 @@ from ulite_monai.io.affine import spacing_of
 from ulite_monai.io.dicom.series import DicomSeries
 from ulite_monai.io.grids import on_grid_of
 from ulite_monai.io.images import is_image_file, read_label_image, read_rgb
-from ulite_monai.io.nifti import read_nifti_grid
 from ulite_monai.io.read_volume import load_readers
-from ulite_monai.io.references import read_reference
-from ulite_monai.io.volume import Volume, require_same_grid
+from ulite_monai.io.references import header_grid, header_is_enough, read_reference, read_references, referred_file
+from ulite_monai.io.volume import require_same_grid
 
 __all__ = ["fingerprint"]
 
@@ -87,8 +86,8 @@ def _require_alike(items: Sequence[Mapping[str, Any]]) -> bool:
         if is_image_file(first_image(item)) != is_image_file(first_image(first)):
             raise InputError(f"{first_image(first)} and {first_image(item)}: a volume and a 2D image; separate them.")
         if len(_channels(item)) != len(_channels(first)):
-            counts = len(_channels(item)), len(_channels(first))
-            raise InputError(f"{first_image(item)}: the case has {counts[0]} channels, {first['case_id']} {counts[1]}.")
+            file, counts = referred_file(first_image(item)), (len(_channels(item)), len(_channels(first)))
+            raise InputError(f"{file}: the case has {counts[0]} channels, {first['case_id']} {counts[1]}.")
     return is_image_file(first_image(first))
 
 
@@ -106,7 +105,7 @@ def _threads(items: Sequence[Mapping[str, Any]], images: bool) -> int:
 
 
 def _voxels(path: str) -> int:
-    return math.prod(read_nifti_grid(path)[0]) if path.lower().endswith((".nii", ".nii.gz")) else UNKNOWN_VOXELS
+    return math.prod(header_grid(path)[0]) if header_is_enough(path) else UNKNOWN_VOXELS
 
 
 def _volume(item: Mapping[str, Any], classes: Mapping[int, str], instances: bool) -> tuple[dict[str, Any], np.ndarray]:
@@ -118,11 +117,9 @@ def _volume(item: Mapping[str, Any], classes: Mapping[int, str], instances: bool
     del stored
     channels: list[np.ndarray] = []
     case: dict[str, Any] = {}
-    first: Volume | None = None
-    for path in _channels(item):
-        volume = read_reference(str(path), "replace", resample_tilt=True)
-        first = first or volume
-        require_same_grid(first, volume)
+    volumes = read_references([str(path) for path in _channels(item)], "replace", resample_tilt=True)
+    for volume in volumes:
+        require_same_grid(volumes[0], volume)
         orientation = nib.orientations.io_orientation(volume.affine)
         case = {
             "id": str(item["case_id"]),

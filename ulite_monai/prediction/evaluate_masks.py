@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
-from ulite_monai.datasets.cases import cases_in_folder, first_image, is_readable, main_file, stem
+from ulite_monai.datasets.cases import Case, cases_in_folder, first_image, is_readable, main_file, stem, with_channels
 from ulite_monai.datasets.label_table import read_label_table
 from ulite_monai.datasets.labelled_set import read_labelled_set
 from ulite_monai.errors import InputError
@@ -86,6 +86,7 @@ def evaluate_masks(
     about = {"title": f"{masks.name} against {references.name}", "masks": masks.name, "references": references.name}
     evaluation = Evaluation(list(declared.values()), pictures, about | record.made_by)
     pictured = {**known.images, **record.images, **_images(images, known.labels)}
+    pictured = {case: _first_channel(image) for case, image in pictured.items()}
     for number, (case, label) in enumerate(known.labels.items(), start=1):
         try:
             if case not in matched:
@@ -167,6 +168,11 @@ def _images(folder: str | Path | None, cases: Mapping[str, str]) -> dict[str, st
         return {}
     images = {case.id: first_image(case.item()) for case in cases_in_folder(Path(folder), whole=set(cases))}
     return {case: image for case in cases if (image := images.get(case) or images.get(WORD.sub("", case)))}
+
+
+def _first_channel(image: str) -> str:
+    """What is drawn of an image: the first channel of a 4D file, else the image."""
+    return with_channels(Case("", (Path(image),))).channels[0]
 
 
 def _beside(folder: Path) -> dict[int, str]:

@@ -31,7 +31,8 @@ def predict(
 
     Args:
         image: a file, a folder with one DICOM series, a data list of one case with several channels, a nibabel image,
-            or an array of shape (i, j, k).
+            or an array of shape (i, j, k). Of a bundle for several channels also (i, j, k, channels), as a file, an
+            image or an array.
         bundle: a shipped bundle's name, or a path.
         affine: for an array: 4x4, voxel to RAS mm.
         force: segment a volume outside the ranges that the bundle states.
@@ -47,7 +48,7 @@ def predict(
     segmenter = Segmenter(bundle, **options)
     with tempfile.TemporaryDirectory(prefix="ulite") as folder:
         source = image if isinstance(image, str | Path) else _written(image, affine, Path(folder))
-        found_cases = find_cases(source)
+        found_cases = find_cases(source, segmenter.channels if segmenter.takes_volumes else 1)
         cases = [case for case in found_cases if _is_usable(case, segmenter)] or found_cases
         if len(cases) != 1:
             raise InputError(f"{source}: holds {len(cases)} volumes that can be read, predict() takes one.")

@@ -8,8 +8,7 @@ from typing import Any
 from ulite_monai.datasets.cases import Case
 from ulite_monai.io.dicom.series import DicomSeries
 from ulite_monai.io.finite import NonFinite
-from ulite_monai.io.read_volume import read_volume
-from ulite_monai.io.references import read_reference
+from ulite_monai.io.references import read_references
 from ulite_monai.io.volume import Volume
 from ulite_monai.prediction.ranges import is_head, outside_ranges
 
@@ -35,10 +34,10 @@ def require_fitting(case: Case, takes_volumes: bool, channels: int) -> None:
     is_volume = not case.is_image
     if is_volume != takes_volumes:
         raise Refused(f"it is {kinds[is_volume]}, and this bundle segments {kinds[takes_volumes]}.")
-    if is_volume and len(case.image) != channels:
+    if is_volume and len(case.channels) != channels:
         raise Refused(
-            f"it has {len(case.image)} channels, and this bundle takes {channels}; a case's are the files "
-            "NAME_0000.nii.gz, NAME_0001.nii.gz, or what a data list names."
+            f"it has {len(case.channels)} channels, and this bundle takes {channels}; a case's are the files "
+            "NAME_0000.nii.gz, NAME_0001.nii.gz, what a data list names, or one 4D NIfTI file."
         )
 
 
@@ -68,7 +67,8 @@ def read_case(
     """
     series = case.series
     if series is None:
-        volume = read_volume(case.image[0], on_nonfinite, resample_tilt)
+        volumes = read_references(case.channels, on_nonfinite, resample_tilt)
+        volume = volumes[0]
         modality = volume.source.modality if isinstance(volume.source, DicomSeries) else modality
     else:
         if series.problem is not None and not (series.tilt and resample_tilt):
@@ -76,9 +76,10 @@ def read_case(
         from ulite_monai.io.dicom.volume import read_series
 
         volume, modality = read_series(series, resample_tilt), series.modality
+        volumes = [volume]
     grid = volume.array.shape, volume.affine
     ranges = heads if heads and is_head(*grid, heads) else metadata
     outside = None if force else outside_ranges(*grid, modality, ranges)
     if outside is not None:
         raise Refused(f"{outside}; a mask of it can't be relied on. --force (or force=True) segments it all the same.")
-    return [volume, *(read_reference(str(path), on_nonfinite) for path in case.image[1:])]
+    return volumes

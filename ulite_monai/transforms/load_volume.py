@@ -13,7 +13,7 @@ from monai.transforms import LoadImaged
 
 from ulite_monai.io.dicom.series import DicomSeries
 from ulite_monai.io.finite import NonFinite
-from ulite_monai.io.references import read_reference
+from ulite_monai.io.references import read_references
 from ulite_monai.io.volume import Volume, require_same_grid
 
 __all__ = ["LoadVolumed"]
@@ -23,8 +23,8 @@ class LoadVolumed(LoadImaged):
     """Load NIfTI, NRRD, MetaImage or DICOM volumes, in RAS millimetres, with the channel first.
 
     Args:
-        keys: entries that hold a path, `<folder>#<series id>` for a DICOM series, a `Volume` that was read before, or
-            a list of them, one per channel.
+        keys: entries that hold a path, `<folder>#<series id>` for a DICOM series, `<file>#<number>` for a channel of a
+            4D NIfTI file, a `Volume` that was read before, or a list of them, one per channel.
         on_nonfinite: "error" refuses NaN and infinite voxels; "replace" puts the finite minimum there.
         resample_tilt: resample a DICOM series with a gantry tilt instead of refusing it. Defaults to False.
         allow_missing_keys: don't raise when a key is missing. Defaults to False.
@@ -56,10 +56,9 @@ class LoadVolumed(LoadImaged):
         return loaded
 
     def _load(self, entries: Sequence[Any]) -> MetaTensor:
-        volumes = [
-            entry if isinstance(entry, Volume) else read_reference(str(entry), self.on_nonfinite, self.resample_tilt)
-            for entry in entries
-        ]
+        named = [str(entry) for entry in entries if not isinstance(entry, Volume)]
+        read = iter(read_references(named, self.on_nonfinite, self.resample_tilt))
+        volumes = [entry if isinstance(entry, Volume) else next(read) for entry in entries]
         for other in volumes[1:]:
             require_same_grid(volumes[0], other)
         array = np.stack([np.asarray(volume.array, dtype=np.float32) for volume in volumes])
