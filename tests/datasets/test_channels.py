@@ -94,9 +94,9 @@ def test_the_same_file_twice_is_seen(stacked):
     assert any("case_0, case_1: their images are the same file" in f.text for f in check_dataset(folder).findings)
 
 
-def test_a_series_in_time_is_refused_where_no_channels_are_declared(stacked):
-    for said in (None, {"modality": {"0": "MR"}}):
-        errors = [finding.text for finding in check_dataset(stacked(said)).findings if finding.level == "error"]
+def test_a_series_is_refused_where_no_channels_are_declared(stacked):
+    for said, write in ((None, write_timed), ({"modality": {"0": "MR"}}, untimed)):  # the latter declares one
+        errors = [f.text for f in check_dataset(stacked(said, write=write)).findings if f.level == "error"]
         assert len(errors) == 5 and "case_0.nii.gz: holds 2 volumes (shape (24, 28, 20, 2)), one is need" in errors[0]
 
 

@@ -180,6 +180,8 @@ def _whole(ignore: Any, layout: Layout) -> int | None:
 def _with_channels(layout: Layout) -> Layout:
     """The layout with the channels of images in one 4D file; a series in time is one where it is declared so."""
     said = _said_channels(layout)
+    if len(said) == 1:
+        return layout
     declared = len(said) > 1 or layout.said.get("tensorImageSize") == "4D"
     cases = [with_channels(case, timed=declared) for case in layout.cases]
     odd = next((case for case in cases if case.stacked > 1 and said and case.stacked != len(said)), None)
