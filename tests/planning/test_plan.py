@@ -52,7 +52,7 @@ def test_a_large_structure_is_worked_on_coarser_so_that_a_patch_shows_it():
     ids = train(ATRIUM)
     assert len(set(ids["spacing"])) == 1 and 1.25 < ids["spacing"][0] < 1.75
     shown = [side * step for side, step in zip(ids["patch_size"], ids["spacing"], strict=True)]
-    assert all(mm >= extent for mm, extent in zip(shown, (150, 125, 97), strict=True))
+    assert all(mm >= extent for mm, extent in zip(shown, (125, 106, 81), strict=True))
     assert ids["foreground_share"] == 0.5 and ids["roi_size"] == ids["patch_size"] and ids["grow_windows"] is False
     assert 3 <= ids["val_cases"] < 16 and 1 < ids["val_interval"] <= ids["epochs"] / 3
 
