@@ -140,6 +140,7 @@ def test_predict_ends_with_1_when_a_case_failed(weights, tmp_path):
     assert "Traceback" not in done.stderr + done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -299,6 +300,7 @@ def test_evaluate(labelled, weights, tmp_path):
     assert metrics(tmp_path / "#out") == metrics(tmp_path / "one"), done.stderr
 
 
+@pytest.mark.slow
 def test_evaluate_any_masks(labelled, tmp_path):
     shutil.copytree(labelled / "labelsTr", tmp_path / "masks")
     (tmp_path / "masks" / "case_1.nii.gz").unlink()

@@ -13,6 +13,7 @@ def run(code: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "order",
     [
@@ -33,6 +34,7 @@ def test_import_of_the_package_alone_loads_neither_torch_nor_monai():
     assert run("import ulite_monai, sys; print('torch' in sys.modules, 'monai' in sys.modules)") == "False False"
 
 
+@pytest.mark.slow
 def test_short_name_in_a_bundle_configuration():
     code = """
 from monai.bundle import ConfigParser
@@ -44,6 +46,7 @@ print(type(net).__name__, sum(p.numel() for p in net.parameters()))
     assert run(code) == "ULite 878417"
 
 
+@pytest.mark.slow
 def test_no_other_name_resolves_differently():
     code = """
 import json, sys
@@ -61,6 +64,7 @@ print(json.dumps({{name: sorted(modules) for name, modules in table.items()}}))
     assert {name for name in set(ours) - set(plain) if not name.startswith("_")} == {"ULite"}
 
 
+@pytest.mark.slow
 def test_a_network_of_that_name_in_monai_is_kept():
     code = """
 import monai.networks.nets as nets
@@ -71,6 +75,7 @@ print(nets.ULite)
     assert run(code) == "theirs"
 
 
+@pytest.mark.slow
 def test_registering_twice_changes_nothing():
     code = """
 import ulite_monai, ulite_monai.registration as r, monai.bundle.config_item as c
@@ -80,6 +85,7 @@ print(c.ComponentLocator.MOD_START)
     assert run(code) == "('monai', 'ulite_monai.networks.ulite')"
 
 
+@pytest.mark.slow
 def test_an_unknown_network_is_still_an_import_error():
     code = """
 import ulite_monai

@@ -114,6 +114,7 @@ def network_arguments(bundle: Path) -> tuple[str, ...]:
     )
 
 
+@pytest.mark.slow
 def test_verify_net_in_out(bundle, tmp_path):
     done = run_bundle("verify_net_in_out", "network_def", *network_arguments(bundle), cwd=tmp_path)
     assert "data shape of network is verified with no error" in text_of(done)
@@ -129,6 +130,7 @@ def weights(tmp_path_factory, bundle):
     return path, network.eval()
 
 
+@pytest.mark.slow
 def test_ckpt_export(bundle, weights, tmp_path):
     path, network = weights
     export = ("--filepath", "exported.ts", "--ckpt_file", str(path))
@@ -140,6 +142,7 @@ def test_ckpt_export(bundle, weights, tmp_path):
             torch.testing.assert_close(exported(x), network(x), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_onnx_export(bundle, weights, tmp_path):
     path, network = weights
     export = ("--filepath", "exported.onnx", "--ckpt_file", str(path), "--input_shape", "[1,1,40,56,40]")

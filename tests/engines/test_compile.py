@@ -48,6 +48,7 @@ def difference(network: nn.Module, compiled: nn.Module, *shape: int) -> float:
         return (compiled(x) - network(x)).abs().max().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 @pytest.mark.parametrize("dims", [2, 3])
 def test_same_logits_for_any_batch_and_size(engine: str, dims: int) -> None:
@@ -123,6 +124,7 @@ def test_the_precision_is_what_it_says_whatever_surrounds_the_call() -> None:
             assert torch.equal(logits, compiled(x)) and compiled.precision == "float32"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_a_batch_is_computed_image_by_image_and_keeps_its_order(engine: str) -> None:
     network = small_network(2)
@@ -135,6 +137,7 @@ def test_a_batch_is_computed_image_by_image_and_keeps_its_order(engine: str) -> 
         assert difference(network, compiled, 3, 1, 9, 8) <= 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_a_norm_over_the_batch_gets_the_whole_batch(engine: str) -> None:
     torch.manual_seed(0)
@@ -142,6 +145,7 @@ def test_a_norm_over_the_batch_gets_the_whole_batch(engine: str) -> None:
     assert difference(network, compile_network(network, "cpu", engine), 3, 1, 17, 16) <= 1e-3
 
 
+@pytest.mark.slow
 def test_the_logits_of_a_call_outlive_the_next_call() -> None:
     compiled = compile_network(small_network(), "cpu", "openvino")
     first = compiled(torch.zeros(1, 1, 8, 8, 8))
@@ -150,6 +154,7 @@ def test_the_logits_of_a_call_outlive_the_next_call() -> None:
     assert torch.equal(first, kept)
 
 
+@pytest.mark.slow
 def test_float32_is_float32_and_bfloat16_is_not() -> None:
     network = small_network()
     assert difference(network, compile_network(network, "cpu", "openvino"), 1, 1, 16, 16, 16) < 1e-5
@@ -158,6 +163,7 @@ def test_float32_is_float32_and_bfloat16_is_not() -> None:
         assert 1e-5 < difference(network, rough, 1, 1, 16, 16, 16) < 0.1
 
 
+@pytest.mark.slow
 def test_another_network_is_converted_for_each_shape() -> None:
     network = BasicUNet(3, 1, 2, features=(4, 4, 8, 8, 16, 4)).eval()
     compiled = compile_network(network, "cpu", "openvino")
@@ -274,12 +280,14 @@ def test_the_cache_keeps_what_was_used_last_within_its_size(cache: Path, monkeyp
     assert len(list(cache.iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_the_cache_is_the_users_alone(cache: Path) -> None:
     cache.mkdir(parents=True, mode=0o755)
     compile_network(small_network(), "cpu", "openvino")
     assert cache.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.slow
 def test_without_a_cache_only_the_cache_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -311,6 +319,7 @@ def test_the_log_says_which_engine(caplog: pytest.LogCaptureFixture) -> None:
     assert "engine: torch, float32, on cpu (fused U-Lite)" in caplog.text
 
 
+@pytest.mark.slow
 def test_threads_are_those_asked_for() -> None:
     compiled = compile_network(small_network(), "cpu", "openvino", threads=1)
     assert [model.threads for model in compiled._compiled.values()] == [1]

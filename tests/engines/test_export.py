@@ -34,6 +34,7 @@ def need(to: str) -> None:
         pytest.importorskip(package)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("to", ["onnx", "openvino", "torchscript"])
 def test_the_file_takes_any_size_and_holds_the_metadata(to: str, dims: int, tmp_path: Path) -> None:
@@ -50,6 +51,7 @@ def test_the_file_takes_any_size_and_holds_the_metadata(to: str, dims: int, tmp_
         assert difference <= 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["onnx", "openvino", "torchscript"])
 def test_a_file_that_differs_is_refused_and_the_old_one_stays(
     to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -100,6 +102,7 @@ def test_monais_own_torchscript_export_takes_the_unfused_network(dims: int, tmp_
         torch.testing.assert_close(scripted(x), network(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_trace", [False, True])
 @pytest.mark.parametrize("dims", [2, 3])
 def test_monais_own_onnx_export_takes_the_unfused_network(dims: int, use_trace: bool) -> None:

@@ -25,6 +25,7 @@ def test_neither():
         is_true("maybe")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prepare", ["process.prepare_process('cpu', 0)", "cli.app = lambda: None; cli.main()"])
 def test_at_its_end_a_process_looks_for_no_garbage(prepare):
     """Python would go through half a million objects, several times: seconds, or a minute under load."""

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 NOISE = """
 import logging, warnings
 from ulite_monai.engines.quiet import silence_noise
@@ -20,6 +22,7 @@ warnings.warn("the scanner is on fire")
 """
 
 
+@pytest.mark.slow
 def test_known_lines_are_silenced_by_name_and_others_stay():
     done = subprocess.run([sys.executable, "-W", "default", "-c", NOISE], text=True, capture_output=True)
     assert done.returncode == 0

@@ -61,6 +61,7 @@ def networks(draw: st.DrawFn) -> ULite:
     return trained_like(network)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(network=networks(), data=st.data())
 def test_same_logits_for_every_option_and_size(network: ULite, data: st.DataObject) -> None:

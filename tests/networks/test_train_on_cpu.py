@@ -24,6 +24,7 @@ def gradients(block, image, upstream, bfloat16):
     return [out.detach().float(), image.grad, *(conv.weight.grad.clone() for conv in block.convs)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bfloat16", "allowed"), [(False, 1e-4), (True, 0.03)])
 @pytest.mark.parametrize("row", [1, 2, SHORT_ROW - 1, SHORT_ROW, 17, 29, 64, 129])
 @pytest.mark.parametrize("before", [(5,), (4, 3)])
@@ -41,6 +42,7 @@ def test_training_computes_what_the_formula_says(before, row, channels, kernel, 
         assert (mine - theirs).abs().max() <= allowed * theirs.abs().max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(
     ("dims", "options"),
@@ -86,6 +88,7 @@ def test_other_networks_stay_as_they_are():
     assert repr(arrange(elsewhere)) == repr(ULite(2, 1, 2, features=SMALL))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("dims", "size"), [(2, (320, 320)), (3, (40, 56, 40))])
 def test_gradients_in_bfloat16_hold_nothing_of_what_memory_held(dims, size, weights):

@@ -110,6 +110,7 @@ OPTIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_options_train_and_script(options):
     torch.manual_seed(0)

@@ -122,6 +122,7 @@ def test_ignored_voxels_count_nowhere(tmp_path):
     assert float(found[1]["volume_ml"]) == pytest.approx(inside, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_data_set_gives_names_and_images(tmp_path, make_dataset):
     data = make_dataset(3)
     (data / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "front": 1, "back": 2}}))
@@ -132,6 +133,7 @@ def test_a_data_set_gives_names_and_images(tmp_path, make_dataset):
         assert worst["slices"][0]["image"].startswith("data:image/png;base64,")
 
 
+@pytest.mark.slow
 def test_our_own_masks_bring_names_images_and_what_made_them(make_inputs, segmenter, tmp_path):
     predict_cases(make_inputs("a", "b"), tmp_path / "masks", segmenter, PredictOptions(force=True, preview=True))
     for seed, name in enumerate("ab"):

@@ -236,6 +236,7 @@ def refused(tmp_path_factory):
     }
 
 
+@pytest.mark.slow
 def test_every_way_refuses_the_same_for_the_same_reason(refused, as_shipped, bundle, weights, tmp_path):
     listed = [
         {"image": [str(path) for path in paths] if isinstance(paths, list) else str(paths), "case_id": name}
@@ -270,6 +271,7 @@ def test_an_evaluation_refuses_what_cant_be_segmented_before_it_runs(name, refus
     assert paths[0] in str(input_error(error.value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_millilitres_are_those_of_true_voxels(name, geometries, segmenter, tmp_path):
     (result,) = predict_cases(geometries[name], tmp_path, segmenter, PredictOptions(force=True))

@@ -61,6 +61,7 @@ def test_bad_overrides_are_a_sentence(weights, overrides, words):
         Segmenter("hippocampus", weights, "cpu", overrides=overrides)
 
 
+@pytest.mark.slow
 def test_several_weights_are_averaged(segmenter, weights, tmp_path):
     path = write_volume(tmp_path / "in.nii.gz", volume())
     half = Segmenter("hippocampus", more_anterior(weights, tmp_path / "half.ckpt", 0.5), "cpu", overrides=FREE)

@@ -22,6 +22,7 @@ def test_rows_are_read_as_they_were_written(tmp_path):
     assert read_metrics(tmp_path / "metrics.csv") == ROWS
 
 
+@pytest.mark.slow
 def test_the_table_of_two_folds(tmp_path):
     write_metrics(ROWS[:1], tmp_path / "0.csv")
     write_metrics(ROWS[1:], tmp_path / "1.csv")

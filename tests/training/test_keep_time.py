@@ -76,6 +76,7 @@ SPEEDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hours", [0.5, 1])
 @pytest.mark.parametrize("name", SPEEDS)
 def test_it_ends_on_time_with_its_schedule_complete(name, hours):

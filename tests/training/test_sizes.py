@@ -87,6 +87,7 @@ def patches(bundle, folder, **ids):
         yield (patch[0] if isinstance(patch, list) else patch), dataset
 
 
+@pytest.mark.slow
 def test_a_third_of_the_patches_holds_the_lesion_in_its_core(bundle, large):
     found = [patch["label"] for patch, _ in patches(bundle, large)]
     assert all(label.shape == (2, 24, 24, 24) for label in found)

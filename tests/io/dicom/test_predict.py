@@ -34,6 +34,7 @@ def segments_of(path):
     return found.array, np.diag([-1.0, -1.0, 1.0, 1.0]) @ found.affine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.9, 1.1, 1.4)])
 @pytest.mark.parametrize("files", [None, [range(24)], [range(10), range(10, 24)], [[k] for k in range(24)]])
 def test_every_output_lies_where_the_series_lies(
