@@ -205,6 +205,7 @@ def test_predict_prints_its_results_alone(weights, tmp_path):
     assert done.returncode == 0 and done.stderr == "", done.stderr
 
 
+@pytest.mark.slow
 def test_check_a_good_and_a_bad_data_set(make_dataset, tmp_path):
     dataset = make_dataset(cases=3)
     done = ulite("check", dataset, cwd=tmp_path)

@@ -35,6 +35,7 @@ def label():
     return label
 
 
+@pytest.mark.slow
 def test_good_data_has_no_findings(hippocampus):
     items = read_labelled_set(hippocampus).items
     assert check_items(items, names={1: "a", 2: "b"}) == []

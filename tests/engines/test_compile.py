@@ -193,12 +193,14 @@ def test_a_wrong_conversion_is_refused() -> None:
         assert "differ from PyTorch's" in str(error)
 
 
+@pytest.mark.slow
 def test_the_check_of_a_conversion_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_convert, "ALLOWED_OF_FUSED", -1.0)
     with pytest.raises(RuntimeError, match="use engine 'torch'"):
         compile_network(small_network(), "cpu", "openvino")
 
 
+@pytest.mark.slow
 def test_the_second_process_converts_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = small_network()
     compile_network(network, "cpu", "openvino")

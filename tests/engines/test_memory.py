@@ -114,6 +114,7 @@ class Wrapped(torch.nn.Module):
         self.module = module
 
 
+@pytest.mark.slow
 def test_estimates_follow_what_takes_memory() -> None:
     plain, wide, strided, flat = (
         ULite(3, 1, 3, **options)

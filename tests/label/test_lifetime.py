@@ -23,6 +23,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["terminate", "kill"])
 def test_a_child_ends_with_its_server(how):
     server = subprocess.Popen([sys.executable, "-c", SERVER], env=environment(), stdout=subprocess.PIPE, text=True)

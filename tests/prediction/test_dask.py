@@ -119,6 +119,7 @@ def test_a_case_that_kills_its_workers_has_failed():
     assert "every worker that took it died" in result.message
 
 
+@pytest.mark.slow
 def test_what_is_no_cluster_is_refused(segmenter, make_inputs, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="--dask local:0: give a number of processes, local:4 say"):
         module.DaskRunner("local:0")

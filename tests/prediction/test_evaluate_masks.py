@@ -89,6 +89,7 @@ def test_a_mask_stored_in_another_order_is_turned(tmp_path):
     assert {row["dice"] for row in rows(tmp_path / "out")} == {"1"}
 
 
+@pytest.mark.slow
 def test_values_are_named_by_a_table_and_others_refused(tmp_path):
     masks, references = folders(tmp_path, values=(0, 5, 2))
     table = tmp_path / "names.csv"

@@ -157,6 +157,7 @@ def images(tmp_path):
     return tmp_path / "images"
 
 
+@pytest.mark.slow
 def test_every_way_gives_the_same_mask_of_an_image(images, tmp_path):
     """But `predict()`, whose masks are volumes."""
     bundle = find_bundle("nuclei")
@@ -281,6 +282,7 @@ def test_millilitres_are_those_of_true_voxels(name, geometries, segmenter, tmp_p
         assert volume.volume_ml == pytest.approx(volume.voxels * voxel_volume(used) / 1000, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_an_image_in_memory_keeps_its_version(geometries, weights):
     run = functools.partial(predict, ckpt=weights, device="cpu", force=True)
     for name in ("nifti2", "big_endian_qform"):

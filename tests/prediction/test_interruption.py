@@ -36,6 +36,7 @@ def refuse_names(monkeypatch, code, after=0, only=".nii.gz"):
     monkeypatch.setattr(os, "replace", refusing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_a_full_output_ends_the_run_with_one_line(segmenter, make_inputs, tmp_path, monkeypatch, code, jobs):

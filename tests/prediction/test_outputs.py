@@ -92,6 +92,7 @@ def test_a_mask_whose_affine_was_corrected_stays_and_its_neighbours_are_replaced
     assert np.array_equal(nib.load(path).affine, np.eye(4))
 
 
+@pytest.mark.slow
 def test_the_bundles_run_keeps_a_record_and_loses_nothing(run_inference, segmenter, make_inputs, tmp_path, caplog):
     make_inputs("a", "b")
     out = tmp_path / "out"

@@ -40,6 +40,7 @@ def test_predict_refuses_with_a_sentence(weights, image, options, words):
         predict(image, **({"ckpt": weights} | options))
 
 
+@pytest.mark.slow
 def test_predict_from_python_takes_what_the_network_takes(weights, tmp_path):
     """Channels that a network lacks are refused, not dropped; so are images where it wants volumes."""
     from PIL import Image

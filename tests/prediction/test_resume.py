@@ -90,6 +90,7 @@ def test_resume_leaves_what_is_done(segmenter, tmp_path):
     assert (tmp_path / "out" / "case_0.nii.gz").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_resume_does_again_what_other_weights_or_settings_made(segmenter, weights, tmp_path, caplog, monkeypatch):
     path = write_volume(tmp_path / "a.nii.gz", volume())
     resume = PredictOptions(resume=True)

@@ -32,6 +32,7 @@ def write_more_anterior(weights, folder):
     return folder / "*.pt"
 
 
+@pytest.mark.slow
 def test_ids_with_an_option_of_their_own_and_bad_values_are_a_sentence(weights):
     for overrides, words in (
         ({"device": "cpu"}, "--device"),

@@ -45,6 +45,7 @@ def border(shape):
     return ~inner
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [1 / 3, 1.0])
 def test_voxels_of_a_class_at_the_border_are_as_frequent_as_others_of_it(share):
     """Class 1 has the same box in a corner, at a face and in the middle; class 2 runs through the volume."""
@@ -72,6 +73,7 @@ def test_a_class_has_its_share_of_the_patches_however_small_it_is():
     assert middle.min() > 0 and seen[0, 0, 0] > 10 * middle[0, 0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(12, 8, 6), (14, 11, 8), (9, 12, 7)], ids=str)
 def test_in_a_small_volume_patches_lie_inside_and_reach_its_border_as_often_as_can_be(shape):
     """Of the patches that touch it along an axis, `patch / (voxels + patch - 1)` hold a voxel at its end."""

@@ -76,6 +76,7 @@ def test_an_undeformed_head_lies_where_its_map_lies(head):
     assert np.abs(errors).max() < 2 and np.abs(np.mean(errors, axis=0)).max() < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flipped", [False, True])
 def test_left_stays_left_however_the_head_is_deformed(head, flipped):
     """A deformation moves the sides, and a mirrored head has them exchanged; one that arrives mirrored stays so."""

@@ -96,6 +96,7 @@ SOURCES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES)
 def test_dcmqi_reads_the_identical_mask(shared_data, tmp_path, source):
     series, mask, _ = written(shared_data / "dicom" / source, tmp_path / "m.seg.dcm")

@@ -237,6 +237,7 @@ REGULAR = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", REGULAR)
 def test_real_series_lie_where_simpleitk_puts_them(shared_data, same_place, folder):
     found = read(shared_data / "dicom" / folder)
