@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ulite_monai.errors import InputError
-from ulite_monai.io.grids import on_grid_of
+from ulite_monai.io.grids import on_grid_of, voxels_within
 from ulite_monai.io.volume import Volume
 
 AFFINE = np.array([[-0.9, 0.1, 0, 30], [0.1, 0.9, 0, -20], [0, 0, 2.5, 5], [0, 0, 0, 1.0]])
@@ -53,3 +53,9 @@ def test_another_orientation_is_turned_back():
 def test_what_lies_elsewhere_is_refused(change):
     with pytest.raises(InputError, match=r"label\.nii\.gz: its voxels aren't voxels of its image image\.nii\.gz"):
         on_grid_of(IMAGE, volume(LABEL, AFFINE @ change))
+
+
+def test_voxels_lie_within_a_grid_where_their_centres_do():
+    within = voxels_within(AFFINE @ np.diag([0.4, 0.4, 0.4, 1]), (20, 20, 20), AFFINE, (6, 6, 8))
+    assert within[:14, :14, :19].all() and within.sum() == 14 * 14 * 19  # 13 * 0.4 is below 5.5, 14 * 0.4 isn't
+    assert not voxels_within(AFFINE, (3, 3, 3), AFFINE + np.eye(4)[:, 3:] * [0, 0, 0, 90], (3, 3, 3)).any()

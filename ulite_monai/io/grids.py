@@ -1,6 +1,8 @@
-"""A label on its image's grid, of which it may be a part."""
+"""Where the voxels of one grid lie in another."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import nibabel as nib
 import numpy as np
@@ -8,7 +10,7 @@ import numpy as np
 from ulite_monai.errors import InputError
 from ulite_monai.io.volume import Volume
 
-__all__ = ["on_grid_of"]
+__all__ = ["on_grid_of", "voxels_within"]
 
 TOLERANCE = 0.1  # voxels; what writers of DICOM SEG and NRRD lose in rounding is far below
 
@@ -42,3 +44,18 @@ def on_grid_of(image: Volume, label: Volume) -> np.ndarray:
     whole = np.zeros(image.array.shape, label.array.dtype)
     whole[tuple(slice(a, a + n) for a, n in zip(start, array.shape, strict=True))] = array
     return whole
+
+
+def voxels_within(
+    affine: np.ndarray, shape: Sequence[int], other_affine: np.ndarray, other_shape: Sequence[int]
+) -> np.ndarray:
+    """Which voxels of a grid have their centre in a voxel of another one: bool, of `shape`.
+
+    Args:
+        affine, other_affine: 4x4, from voxels to mm, of any two grids.
+        shape, other_shape: (i, j, k).
+    """
+    to_other = np.linalg.inv(other_affine) @ affine
+    i, j, k = np.ogrid[tuple(slice(0, n) for n in shape)]
+    places = (row[0] * i + row[1] * j + row[2] * k + row[3] for row in to_other[:3])
+    return np.logical_and.reduce([(at > -0.5) & (at < n - 0.5) for at, n in zip(places, other_shape, strict=True)])

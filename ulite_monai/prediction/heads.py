@@ -12,14 +12,16 @@ import numpy as np
 from scipy import ndimage
 
 from ulite_monai.engines.weights import load_weights, weights_sha256
+from ulite_monai.io.grids import voxels_within
+from ulite_monai.io.parts import largest_part
 from ulite_monai.io.volume import Volume
 from ulite_monai.prediction.boxes import Box, upright, with_axis_at
 from ulite_monai.prediction.locate import HeadPlaces, locate
 from ulite_monai.prediction.segmenter import Segmenter
+from ulite_monai.reports.heads import SIDES
 
 __all__ = ["HeadCascade", "SegmentedHead"]
 
-SIDES = ("left", "right")
 PASSES = 4  # at most
 AT_REST = 1.0  # mm, that the corners of a box move by at most when its place is final
 LEAST = 0.5  # mL of a mask by which a box may be moved
@@ -202,7 +204,8 @@ class HeadCascade:
             )
         if _touches_side(mask):
             doubts.append(f"the {side} hippocampus reaches the side of its box, which may cut it.")
-        if (ndimage.binary_dilation(mask, iterations=MARGIN) & ~_within(volume, box)).any():
+        within = voxels_within(box.affine, box.shape, volume.affine, volume.array.shape)
+        if (ndimage.binary_dilation(mask, iterations=MARGIN) & ~within).any():
             doubts.append(f"the field of view ends at the {side} hippocampus, and may cut it.")
         return doubts
 
@@ -213,12 +216,11 @@ def _segmented(volume: Volume, box: Box, segmenter: Segmenter) -> np.ndarray:
     shown = Volume(box.cut(volume.array, volume.affine), np.diag([*spacing, 1.0]), volume.source)
     probabilities = segmenter({"image": [shown]}, with_probabilities=True).probabilities
     assert probabilities is not None
-    parts, count = ndimage.label(ndimage.binary_dilation(probabilities.argmax(0)))
-    if count > 1:
-        others = (parts > 0) & (parts != 1 + np.bincount(parts.ravel())[1:].argmax())
-        probabilities = np.where(
-            others, np.eye(len(probabilities), 1, dtype=np.float32)[..., None, None], probabilities
-        )
+    found = ndimage.binary_dilation(probabilities.argmax(0))
+    others = found & ~largest_part(found)
+    if others.any():
+        background = np.eye(len(probabilities), 1, dtype=np.float32)[..., None, None]
+        probabilities = np.where(others, background, probabilities)
     return probabilities
 
 
@@ -249,10 +251,3 @@ def _millilitres(box: Box, probabilities: np.ndarray) -> float:
 
 def _touches_side(mask: np.ndarray) -> bool:
     return any(mask.take(end, axis).any() for axis, end in itertools.product(range(3), (0, -1)))
-
-
-def _within(volume: Volume, box: Box) -> np.ndarray:
-    """Which voxels of a box have their centre in the volume."""
-    to_volume = np.linalg.inv(volume.affine) @ box.affine
-    at = np.moveaxis(np.indices(box.shape), 0, -1) @ to_volume[:3, :3].T + to_volume[:3, 3]
-    return ((at > -0.5) & (at < np.subtract(volume.array.shape, 0.5))).all(-1)

@@ -9,6 +9,8 @@ import numpy as np
 from monai.data import MetaTensor
 from scipy import ndimage
 
+from ulite_monai.io.grids import voxels_within
+from ulite_monai.io.parts import largest_part
 from ulite_monai.io.volume import Volume
 from ulite_monai.prediction.read_case import Refused
 from ulite_monai.prediction.segmenter import Segmenter
@@ -75,7 +77,9 @@ def _places_of(volume: Volume, locator: Segmenter) -> HeadPlaces:
     logits: MetaTensor = data["pred"]
     affine = data["image"].affine.double().numpy()
     probabilities = logits.as_tensor().softmax(0).numpy()
-    return head_places(probabilities, affine, _within(volume, affine, probabilities.shape[1:]))
+    return head_places(
+        probabilities, affine, voxels_within(affine, probabilities.shape[1:], volume.affine, volume.array.shape)
+    )
 
 
 def _mirrored(volume: Volume) -> tuple[Volume, np.ndarray]:
@@ -107,7 +111,7 @@ def head_places(probabilities: np.ndarray, affine: np.ndarray, within: np.ndarra
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     field_of_view = np.ones(probabilities.shape[1:], bool) if within is None else within
     space = probabilities[1:].sum(0) * field_of_view
-    space = space * _largest_part(space > 0.5)
+    space = space * ndimage.binary_dilation(largest_part(space > 0.5))  # the rest of its probability lies next to it
     millilitres = float(space.sum()) * voxel_ml
     if millilitres < LEAST_SPACE:
         raise Refused(f"it shows no head: {millilitres:.0f} mL of what it shows looks like the inside of a skull")
@@ -145,25 +149,9 @@ def _place(probability: np.ndarray, affine: np.ndarray, voxel_ml: float) -> tupl
     return place, min(1.0, found / max(float(probability.sum()) * voxel_ml, BALL))
 
 
-def _largest_part(mask: np.ndarray) -> np.ndarray:
-    """The largest connected part of a mask and the voxels next to it, where the rest of its probability lies."""
-    parts, count = ndimage.label(mask)
-    largest = parts == 1 + np.bincount(parts.ravel())[1:].argmax() if count else mask
-    return ndimage.binary_dilation(largest)
-
-
 def _cut_share(space: np.ndarray, field_of_view: np.ndarray) -> float:
     """The share of the space's surface that lies at the border of the field of view."""
     inside = space > 0.5
     at_border = inside & field_of_view & ~ndimage.binary_erosion(field_of_view)
     surface = inside & ~ndimage.binary_erosion(inside)
     return float(at_border.sum() / max(surface.sum(), 1))
-
-
-def _within(volume: Volume, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Which voxels of a grid have their centre in a volume."""
-    to_volume = np.linalg.inv(volume.affine) @ affine
-    i, j, k = np.ogrid[tuple(slice(0, n) for n in shape)]
-    indices = (row[0] * i + row[1] * j + row[2] * k + row[3] for row in to_volume[:3])
-    within = [(index > -0.5) & (index < n - 0.5) for index, n in zip(indices, volume.array.shape, strict=True)]
-    return np.logical_and.reduce(within)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.reports.volumes import LabelVolume
 
-__all__ = ["head_measures", "write_heads_csv"]
+__all__ = ["SIDES", "head_measures", "write_heads_csv"]
 
 SIDES = ("left", "right")
 

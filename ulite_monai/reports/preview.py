@@ -12,6 +12,7 @@ import numpy as np
 
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.io.coding import COLOURS
+from ulite_monai.io.grids import voxels_within
 from ulite_monai.reports.planes import Plane, volume_planes
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def _rows_of_boxes(
     image: np.ndarray, mask: np.ndarray, affine: np.ndarray, labels: Sequence[str], boxes: Sequence[Grid]
 ) -> list[_Row]:
     """The whole planes with the boxes alone, then a row close up for each box, with what the mask holds in it."""
-    inside = [_inside(mask.shape, affine, box) for box in boxes]
+    inside = [voxels_within(affine, mask.shape, *box) for box in boxes]
     outlines = np.logical_or.reduce(inside) * np.uint8(len(labels) + 1)
     whole, _ = volume_planes(image, outlines, affine, mask)
     rows = [_Row("", whole, OVERVIEW_HEIGHT)]
@@ -172,14 +173,6 @@ def _rows_of_boxes(
         _, close_up = volume_planes(image, mask, affine, np.where(box, mask, 0) if mask[box].any() else box)
         rows.append(_Row(_common_word(labels, mask[box]), close_up, PLANE_HEIGHT))
     return rows
-
-
-def _inside(shape: tuple[int, ...], affine: np.ndarray, box: Grid) -> np.ndarray:
-    """Which voxels of a volume have their centre in a box."""
-    to_box = np.linalg.solve(box[0], affine)
-    i, j, k = np.ogrid[tuple(slice(0, n) for n in shape)]
-    places = (row[0] * i + row[1] * j + row[2] * k + row[3] for row in to_box[:3])
-    return np.logical_and.reduce([(at > -0.5) & (at < n - 0.5) for at, n in zip(places, box[1], strict=True)])
 
 
 def _common_word(labels: Sequence[str], values: np.ndarray) -> str:

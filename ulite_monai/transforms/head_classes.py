@@ -13,6 +13,7 @@ from monai.transforms import MapTransform
 from scipy import ndimage
 
 from ulite_monai.errors import InputError
+from ulite_monai.io.parts import largest_part
 
 __all__ = ["HeadClassesd", "head_classes", "with_balls"]
 
@@ -128,8 +129,5 @@ def _enclosed(inside: np.ndarray) -> np.ndarray:
     """The largest part of a mask, its gaps closed."""
     padded = np.pad(inside, CLOSING + 1)
     closed = ndimage.binary_fill_holes(ndimage.binary_closing(padded, iterations=CLOSING))
-    parts, count = ndimage.label(closed)
-    if count:
-        closed = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
     inner = slice(CLOSING + 1, -CLOSING - 1)
-    return closed[inner, inner, inner]
+    return largest_part(closed)[inner, inner, inner]
