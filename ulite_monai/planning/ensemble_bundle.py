@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from ulite_monai.datasets.json_file import read_json
 from ulite_monai.planning.json_text import write_json
 from ulite_monai.planning.largest import choose_largest, write_choice
 from ulite_monai.planning.run_bundle import mean_dice, write_figures
@@ -38,8 +37,8 @@ def write_ensemble(root: Path, folds: Sequence[Path]) -> None:
     Raises:
         InputError: When a fold lacks a file, or the system refuses to write.
     """
-    metadata, train = (_json(root, "metadata.json"), _json(folds[0], "train.json"))
-    labels = _json(folds[0], "inference.json")["labels"]
+    metadata, train = read_json(root / "configs" / "metadata.json"), read_json(folds[0] / "configs" / "train.json")
+    labels = read_json(folds[0] / "configs" / "inference.json")["labels"]
     rows, keep = choose_largest(_pooled(folds, "metrics.csv"), _pooled(folds, "largest.csv"), labels)
     ckpt = f"$[@bundle_root + '/%s/models/model.pt' % fold for fold in {[fold.name for fold in folds]}]"
     write_choice(root, folds[0], keep, ckpt=ckpt)
@@ -65,7 +64,3 @@ def write_ensemble(root: Path, folds: Sequence[Path]) -> None:
 
 def _pooled(folds: Sequence[Path], name: str) -> list[LabelMetrics]:
     return [row for fold in folds for row in read_metrics(fold / EVALUATION / name)]
-
-
-def _json(folder: Path, name: str) -> dict[str, Any]:
-    return json.loads((folder / "configs" / name).read_text(encoding="utf-8"))

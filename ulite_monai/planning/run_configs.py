@@ -16,19 +16,9 @@ __all__ = ["load_configs", "run_configs"]
 
 # Where, on what and how a run computes: no part of what it trained. These stay as the source bundle has them.
 LOCAL = (
-    *(
-        "bundle_root",
-        "dataset_dir",
-        "output_dir",
-        "ckpt_dir",
-        "device",
-        "amp",
-        "max_memory",
-        "cache_half",
-        "cache_rate",
-    ),
-    *("num_workers", "resume", "overwrite", "init_weights", "budget", "run_bundle", "train#dataset#data"),
-    "validate#dataset#data",
+    *("bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "device", "amp", "max_memory"),
+    *("cache_half", "cache_rate", "num_workers", "resume", "overwrite", "init_weights", "budget", "run_bundle"),
+    *("train#dataset#data", "validate#dataset#data"),
 )
 # What a run decides: by its data, where the configuration has an expression, and for its inference.
 DECIDED = (

@@ -56,8 +56,8 @@ class Evaluation:
         affine: np.ndarray | None,
         image: str | None = None,
         ignore: np.ndarray | None = None,
-    ) -> None:
-        """Measure a case.
+    ) -> list[LabelMetrics]:
+        """Measure a case; returns its metrics, one a label.
 
         Args:
             case_id: the case.
@@ -75,6 +75,7 @@ class Evaluation:
         self.worst.add(rows, image, mask, reference, affine)
         for digest, array in zip(self.digests.values(), (mask, reference), strict=True):
             digest.update(repr((case_id, array.shape)).encode() + array.astype(np.uint16).tobytes())
+        return rows
 
     def refuse(self, case_id: str, reason: str) -> None:
         """Record a case that can't be measured, and say why."""

@@ -23,7 +23,7 @@ from ulite_monai.training.progress import OnFirstRank, PrintEpochs, shared_handl
 from ulite_monai.training.reproducibility import SeedEachEpoch, StopAtNonFiniteLoss
 from ulite_monai.training.run import require_writable, run_training
 from ulite_monai.training.settings import require_settings
-from ulite_monai.training.sizes import cache_rate, caches_in_half, foreground_share
+from ulite_monai.training.sizes import cache_rate, cache_types, caches_in_half, foreground_share
 from ulite_monai.training.validation import CaseDice, ValidateEpochs, evenly
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "StopAtNonFiniteLoss",
     "ValidateEpochs",
     "cache_rate",
+    "cache_types",
     "caches_in_half",
     "class_names",
     "class_values",

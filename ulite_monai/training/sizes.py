@@ -15,7 +15,7 @@ from ulite_monai.engines.memory import free_memory
 from ulite_monai.io.affine import voxel_volume
 from ulite_monai.io.references import read_grid
 
-__all__ = ["cache_rate", "caches_in_half", "foreground_share", "typical_voxels"]
+__all__ = ["cache_rate", "cache_types", "caches_in_half", "foreground_share", "typical_voxels"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,11 @@ def cache_rate(
             *(len(items), needed / 1e9, free / 1e9, 100 * rate),
         )
     return rate
+
+
+def cache_types(half: bool, labels: Sequence[str]) -> list[torch.dtype]:
+    """The types in which images and labels are cached; an ignored voxel's value is one above the last class's."""
+    return [torch.float16 if half else torch.float32, torch.uint8 if len(labels) < 255 else torch.int16]
 
 
 def _needed(items: Sequence[Mapping[str, Any]], spacing: Sequence[float], channels: int, half: bool) -> float:
