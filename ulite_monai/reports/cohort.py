@@ -11,13 +11,12 @@ from typing import Any
 
 from ulite_monai.engines.versions import versions
 from ulite_monai.io.atomic import atomic_path
-from ulite_monai.reports.page import render_page
+from ulite_monai.reports.page import MOST_ROWS, render_page
 from ulite_monai.reports.volumes import LabelVolume
 
 __all__ = ["write_cohort_report"]
 
-MOST_ROWS = 3000  # of the table of cases
-MOST_CLASSES = 12  # that have a column in it
+MOST_CLASSES = 12  # that have a column in the table of cases
 
 
 def write_cohort_report(

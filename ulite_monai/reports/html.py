@@ -14,14 +14,13 @@ from ulite_monai.errors import InputError
 from ulite_monai.io.atomic import atomic_path
 from ulite_monai.reports.metrics import STATUSES, LabelMetrics, mean_dice_by_case
 from ulite_monai.reports.metrics_csv import read_metrics
-from ulite_monai.reports.page import render_page
+from ulite_monai.reports.page import MOST_ROWS, render_page
 from ulite_monai.reports.plots import agreement_plot, colour_of, curve_plots, distribution_plot, volume_plot
 from ulite_monai.reports.worst_cases import SLICES
 
 __all__ = ["write_report"]
 
 MOST_BYTES = 5_000_000  # of slices; what lies beyond is left out, and the page says so
-MOST_ROWS = 3000  # of the table
 MOST_VOLUME_PLOTS = 8  # classes
 MOST_CAPTIONS = 5  # classes above a case's slices, the worst ones
 
